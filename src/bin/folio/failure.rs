@@ -1,0 +1,73 @@
+//! How a command ends when it does not succeed: the exit code and the one line on stderr.
+//!
+//! Every command returns a [`Failure`]; `main` reports it.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use folio::Error;
+
+pub enum Failure {
+    /// The bucket or key that was asked for is not in the database.
+    NotFound(String),
+    /// The database does not hold what it should.
+    Unsound(String),
+    /// The library refused.
+    Database(Error),
+    /// Something outside the database is wrong: an argument, the input, a path.
+    Outside(String),
+    /// Whoever read our output has gone (`folio scan | head`): the end, but no error.
+    ClosedPipe,
+}
+
+impl Failure {
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Failure::ClosedPipe => ExitCode::SUCCESS,
+            Failure::NotFound(_) | Failure::Unsound(_) => ExitCode::from(1),
+            Failure::Database(_) | Failure::Outside(_) => ExitCode::from(2),
+        }
+    }
+
+    /// Prints the line, with the database `file` in front of what concerns it.
+    pub fn report(&self, file: &Path) {
+        let file = file.display();
+        let line = match self {
+            Failure::ClosedPipe => return,
+            Failure::NotFound(what) | Failure::Unsound(what) => format!("{file}: {what}"),
+            Failure::Database(Error::Locked) => {
+                format!("{file}: locked by another process; close it there and try again")
+            }
+            Failure::Database(error) => format!("{file}: {error}"),
+            Failure::Outside(what) => what.clone(),
+        };
+        // A path or an argument may hold line ends; and there is nobody left to tell when stderr itself is closed.
+        let line = line.replace(char::is_control, " ");
+        let _ = writeln!(io::stderr(), "folio: {line}");
+    }
+
+    /// For the commands that judge a file: damage that the library met on the way is their finding, not an error.
+    pub fn into_finding(self) -> Failure {
+        match self {
+            Failure::Database(error @ Error::Corrupt { .. }) => Failure::Unsound(error.to_string()),
+            other => other,
+        }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Failure {
+        Failure::Database(error)
+    }
+}
+
+/// An error of writing the output: the only I/O that commands do themselves with `?`.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
+            _ => Failure::Outside(format!("cannot write the output: {error}")),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The command-line tool: `folio <command> FILE ...`.
+//!
+//! This file holds the list of commands, the dispatch and the exit codes; each command is a module of its own, with
+//! its arguments and its `run`. Results go to stdout, errors and progress to stderr, an error as one line.
+//!
+//! Exit codes: 0 done; 1 the key or bucket is not there, or a check found something; 2 wrong usage or another error.
+
+#![forbid(unsafe_code)]
+
+mod check;
+mod demo;
+mod entry;
+mod failure;
+mod load;
+mod open;
+mod progress;
+mod record;
+mod scan;
+mod stat;
+mod table;
+mod text;
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{ColorChoice, Parser, Subcommand};
+
+use crate::failure::Failure;
+
+#[derive(Parser)]
+#[command(
+    name = "folio",
+    version,
+    about = "Look into, load and check folio databases",
+    color = ColorChoice::Never,
+    arg_required_else_help = true,
+    after_help = "\
+Keys and values are text, with the escapes \\t \\n \\r \\\\ \\xHH for every other byte; --hex takes and
+prints hexadecimal. A key or value that starts with a dash goes after --.
+
+Exit codes: 0 done; 1 key or bucket not there, or a check failed; 2 wrong usage or another error.
+
+Example: folio demo && folio scan demo.folio names --prefix GREEK --limit 5"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Demo(demo::Args),
+    Load(load::Args),
+    Get(entry::GetArgs),
+    Put(entry::PutArgs),
+    Delete(entry::DeleteArgs),
+    Scan(scan::Args),
+    Stat(stat::Args),
+    Check(check::Args),
+}
+
+impl Command {
+    /// The database that the command works on: named in front of its errors.
+    fn file(&self) -> &Path {
+        match self {
+            Command::Demo(args) => &args.out,
+            Command::Load(args) => &args.file,
+            Command::Get(args) => &args.file,
+            Command::Put(args) => &args.file,
+            Command::Delete(args) => &args.file,
+            Command::Scan(args) => &args.file,
+            Command::Stat(args) => &args.file,
+            Command::Check(args) => &args.file,
+        }
+    }
+
+    fn run(&self, out: &mut impl Write) -> Result<(), Failure> {
+        match self {
+            Command::Demo(args) => demo::run(args, out),
+            Command::Load(args) => load::run(args, out),
+            Command::Get(args) => entry::get(args, out),
+            Command::Put(args) => entry::put(args),
+            Command::Delete(args) => entry::delete(args),
+            Command::Scan(args) => scan::run(args, out),
+            Command::Stat(args) => stat::run(args, out),
+            Command::Check(args) => check::run(args, out),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    let mut out = BufWriter::new(io::stdout().lock());
+    let outcome = command.run(&mut out);
+    // What was found before an error is worth printing too.
+    let flushed = out.flush().map_err(Failure::from);
+    match outcome.and(flushed) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.report(command.file());
+            failure.exit_code()
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Opening a database for a command, and finding a bucket in it, with errors that say what to do next.
+
+use std::io;
+use std::path::Path;
+
+use folio::{Bucket, Database, Error, Options, ReadTxn};
+
+use crate::failure::Failure;
+use crate::text::Form;
+
+/// How many names of buckets an error lists at most.
+const NAMED_MAX: usize = 8;
+
+/// Opens `file` for reading: it is neither created nor written.
+pub fn reading(file: &Path) -> Result<Database, Failure> {
+    existing(file, Options::new().read_only(true))
+}
+
+/// Opens `file` for writing; it must be there.
+pub fn writing(file: &Path) -> Result<Database, Failure> {
+    existing(file, Options::new().create(false))
+}
+
+/// Opens `file` for writing, and creates it when it is missing.
+pub fn writing_or_new(file: &Path) -> Result<Database, Failure> {
+    Ok(Database::open(file)?)
+}
+
+fn existing(file: &Path, options: Options) -> Result<Database, Failure> {
+    options.open(file).map_err(|error| match error {
+        Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Failure::Outside(format!(
+            "{}: no such file; check the path, or create it with folio put or folio load",
+            file.display()
+        )),
+        error => Failure::Database(error),
+    })
+}
+
+/// The bucket `name`, or a failure that says which buckets there are.
+pub fn bucket<'txn>(txn: &'txn ReadTxn, name: &str) -> Result<Bucket<'txn>, Failure> {
+    match txn.bucket(name)? {
+        Some(bucket) => Ok(bucket),
+        None => Err(no_bucket(name, &txn.buckets()?)),
+    }
+}
+
+pub fn no_bucket(name: &str, there: &[String]) -> Failure {
+    let shown = |name: &str| Form::Text.show(name.as_bytes());
+    let known = match there {
+        [] => "there is none yet: create one with folio put or folio load".to_owned(),
+        names => {
+            let listed: Vec<String> = names.iter().take(NAMED_MAX).map(|name| shown(name)).collect();
+            let more = if names.len() > NAMED_MAX { ", ..." } else { "" };
+            format!("there are: {}{more}", listed.join(", "))
+        }
+    };
+    Failure::NotFound(format!("no bucket {}; {known}", shown(name)))
+}

@@ -1,0 +1,26 @@
+//! A progress bar on stderr, only where somebody watches: a terminal. `load` and `check` draw it.
+
+use std::io::{self, IsTerminal};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Counts bytes up to `total`, or without an end when that is unknown.
+pub fn bytes(total: Option<u64>) -> ProgressBar {
+    match total {
+        Some(total) => bar(total, "{bar:40} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}"),
+        None => bar(0, "{spinner} {bytes} {bytes_per_sec}"),
+    }
+}
+
+/// Counts pages up to a total that the caller sets as it learns it.
+pub fn pages() -> ProgressBar {
+    bar(0, "{bar:40} {pos}/{len} pages")
+}
+
+fn bar(total: u64, template: &str) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template(template).expect("the templates above are well-formed");
+    ProgressBar::new(total).with_style(style)
+}

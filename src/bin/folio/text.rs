@@ -1,0 +1,164 @@
+//! Bytes as text, and back: the one form of keys and values in arguments, TSV input and all output.
+//!
+//! What is printed is also what is taken, so the output of `scan` is an input of `load`. Text is UTF-8 with the
+//! escapes `\t \n \r \\ \xHH`; control characters and bytes that are not UTF-8 are printed as `\xHH`, so no value
+//! can disturb a terminal or the line structure. With `--hex`, it is hexadecimal without escapes.
+
+use std::io::{self, Write};
+
+use crate::failure::Failure;
+
+#[derive(Clone, Copy)]
+pub enum Form {
+    Text,
+    Hex,
+}
+
+impl Form {
+    pub fn new(hex: bool) -> Form {
+        if hex { Form::Hex } else { Form::Text }
+    }
+
+    /// The bytes that an argument stands for; `name` is how the help calls it.
+    pub fn argument(self, name: &str, text: &str) -> Result<Vec<u8>, Failure> {
+        self.decode(text.as_bytes()).map_err(|why| Failure::Outside(format!("{name}: {why}")))
+    }
+
+    /// The bytes that `text` stands for, or why it stands for none.
+    pub fn decode(self, text: &[u8]) -> Result<Vec<u8>, String> {
+        match self {
+            Form::Text => unescape(text),
+            Form::Hex => decode_hex(text),
+        }
+    }
+
+    pub fn encode(self, bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
+        match self {
+            Form::Text => escape(bytes, out),
+            Form::Hex => bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}")),
+        }
+    }
+
+    /// `bytes` for a message or a table.
+    pub fn show(self, bytes: &[u8]) -> String {
+        let mut out = Vec::new();
+        self.encode(bytes, &mut out).expect("a Vec takes every write");
+        String::from_utf8(out).expect("both forms are UTF-8")
+    }
+}
+
+fn escape(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
+    for chunk in bytes.utf8_chunks() {
+        let mut text = chunk.valid();
+        // Whole runs of plain text go out at once: escapes are rare and scans are long.
+        while let Some(at) = text.find(|c: char| c == '\\' || c.is_control()) {
+            let (plain, rest) = text.split_at(at);
+            let special = rest.chars().next().expect("find stopped at a character");
+            out.write_all(plain.as_bytes())?;
+            escape_char(special, out)?;
+            text = &rest[special.len_utf8()..];
+        }
+        out.write_all(text.as_bytes())?;
+        escape_bytes(chunk.invalid(), out)?;
+    }
+    Ok(())
+}
+
+fn escape_char(special: char, out: &mut impl Write) -> io::Result<()> {
+    match special {
+        '\t' => out.write_all(b"\\t"),
+        '\n' => out.write_all(b"\\n"),
+        '\r' => out.write_all(b"\\r"),
+        '\\' => out.write_all(b"\\\\"),
+        control => escape_bytes(control.encode_utf8(&mut [0; 4]).as_bytes(), out),
+    }
+}
+
+fn escape_bytes(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
+    bytes.iter().try_for_each(|byte| write!(out, "\\x{byte:02x}"))
+}
+
+fn unescape(text: &[u8]) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.iter().position(|&byte| byte == b'\\') {
+        bytes.extend_from_slice(&rest[..at]);
+        let (byte, len) = match rest[at + 1..] {
+            [b't', ..] => (b'\t', 2),
+            [b'n', ..] => (b'\n', 2),
+            [b'r', ..] => (b'\r', 2),
+            [b'\\', ..] => (b'\\', 2),
+            [b'x', high, low, ..] => (hex_byte(high, low).ok_or_else(|| bad_escape(&rest[at..]))?, 4),
+            _ => return Err(bad_escape(&rest[at..])),
+        };
+        bytes.push(byte);
+        rest = &rest[at + len..];
+    }
+    bytes.extend_from_slice(rest);
+    Ok(bytes)
+}
+
+fn bad_escape(text: &[u8]) -> String {
+    let len = if text.starts_with(b"\\x") { 4 } else { 2 };
+    let shown = String::from_utf8_lossy(&text[..len.min(text.len())]);
+    format!(r"unknown escape {shown}; there are \t \n \r \xHH, and \\ for a backslash")
+}
+
+fn decode_hex(text: &[u8]) -> Result<Vec<u8>, String> {
+    let (pairs, rest) = text.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(format!("{} hexadecimal digits are not whole bytes; write two digits a byte", text.len()));
+    }
+    let byte = |&[high, low]: &[u8; 2]| {
+        hex_byte(high, low).ok_or_else(|| {
+            format!("{} is not hexadecimal; write two digits (0-9, a-f) a byte", String::from_utf8_lossy(&[high, low]))
+        })
+    };
+    pairs.iter().map(byte).collect()
+}
+
+fn hex_byte(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    Some((digit(high)? * 16 + digit(low)?) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_byte_survives_both_forms() {
+        let all: Vec<u8> = (0..=255).collect();
+        for form in [Form::Text, Form::Hex] {
+            let shown = form.show(&all);
+            assert!(!shown.contains(char::is_control));
+            assert_eq!(form.decode(shown.as_bytes()).unwrap(), all);
+        }
+    }
+
+    #[test]
+    fn text_is_printed_as_it_is_where_it_can_be() {
+        assert_eq!(Form::Text.show("naïve 猫".as_bytes()), "naïve 猫");
+        assert_eq!(Form::Text.show(b"a\tb\nc\rd\\e\0"), r"a\tb\nc\rd\\e\x00");
+        assert_eq!(Form::Text.show(b"\xffa\xe7\x8c"), r"\xffa\xe7\x8c");
+        assert_eq!(Form::Text.show("\u{85}".as_bytes()), r"\xc2\x85");
+        assert_eq!(Form::Hex.show(b"\x00\xab"), "00ab");
+        assert_eq!(Form::Text.show(b""), "");
+    }
+
+    #[test]
+    fn bad_escapes_are_named() {
+        for bad in [r"a\q", r"\", r"\x", r"\x1", r"\xg0", r"\x+1"] {
+            let why = Form::Text.decode(bad.as_bytes()).unwrap_err();
+            assert!(why.starts_with("unknown escape \\"), "{bad}: {why}");
+        }
+    }
+
+    #[test]
+    fn hex_takes_both_cases_and_whole_bytes_only() {
+        assert_eq!(Form::Hex.decode(b"00fFAb").unwrap(), [0x00, 0xff, 0xab]);
+        assert!(Form::Hex.decode(b"abc").unwrap_err().contains("whole bytes"));
+        assert!(Form::Hex.decode(b"zz").unwrap_err().contains("not hexadecimal"));
+        assert!(Form::Hex.decode(b"+1").is_err());
+    }
+}

@@ -1,0 +1,486 @@
+//! The public face: open, begin, and what there is to know about a database as a whole.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::bucket;
+use crate::disk::file::{self, FileStore};
+use crate::disk::memory::MemoryStore;
+use crate::disk::store::Store;
+use crate::error::{Error, Result};
+use crate::options::{Advice, Options};
+use crate::page::space_log::Extent;
+use crate::page::{FIRST_PAGE, TxnId};
+use crate::tree::Pages;
+use crate::tree::check::{Auditor, check, describe};
+use crate::txn::extents::ExtentSet;
+use crate::txn::read::ReadTxn;
+use crate::txn::readers::{self, SHARD_COUNT};
+use crate::txn::write::WriteTxn;
+use crate::txn::{Registration, Shared, empty_database, registry};
+
+/// An open database. Cloning it gives another handle to the same one; it can be shared between threads.
+///
+/// It is closed when the last handle and the last transaction are gone.
+#[derive(Clone)]
+pub struct Database {
+    handles: Arc<[Arc<Handle>; SHARD_COUNT]>,
+    read_only: bool,
+}
+
+/// A reference to the database of which each group of threads has its own, so that readers on different cores do not
+/// contend for one reference count.
+#[repr(align(128))]
+pub(crate) struct Handle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Database {
+    /// Opens the database at `path`, or creates it, with the default [`Options`].
+    ///
+    /// This is a safe function, although it maps a file: the crate documentation says on what that rests.
+    ///
+    /// # Errors
+    ///
+    /// As [`Options::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Database> {
+        Options::new().open(path)
+    }
+
+    /// Opens a new, empty database in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if there is no memory to map.
+    pub fn in_memory() -> Result<Database> {
+        Options::new().open_in_memory()
+    }
+
+    fn new(shared: Arc<Shared>, read_only: bool) -> Database {
+        let handles = std::array::from_fn(|_| Arc::new(Handle { shared: Arc::clone(&shared) }));
+        Database { handles: Arc::new(handles), read_only }
+    }
+
+    pub(crate) fn open_with(path: &Path, options: &Options) -> Result<Database> {
+        let file = open_or_create(path, options)?;
+        let metadata = file.metadata().map_err(Error::io("opening the database"))?;
+        let id = (metadata.dev(), metadata.ino());
+        // A file that is open already is not locked again. An entry whose database is on its way out is waited for.
+        loop {
+            let mut registry = registry();
+            match registry.get(&id).map(std::sync::Weak::upgrade) {
+                Some(Some(shared)) => {
+                    drop(registry);
+                    if shared.options.read_only && !options.read_only {
+                        let why = "this process has the database open read-only; close it there first";
+                        return Err(Error::InvalidOption { option: "read_only", why });
+                    }
+                    return Ok(Database::new(shared, options.read_only));
+                }
+                Some(None) => {
+                    drop(registry);
+                    std::thread::yield_now();
+                }
+                None => {
+                    match file::lock(&file, options.read_only, Duration::ZERO) {
+                        Err(Error::Locked) if options.lock_timeout > Duration::ZERO => {
+                            drop(registry);
+                            file::lock(&file, options.read_only, options.lock_timeout)?;
+                            registry = self::registry();
+                            if registry.contains_key(&id) {
+                                continue;
+                            }
+                        }
+                        locked => locked?,
+                    }
+                    let store = FileStore::new(file, advice(options.advice), options.prefault);
+                    let shared = Arc::new(Shared::open(Box::new(store), options)?);
+                    registry.insert(id, Arc::downgrade(&shared));
+                    shared.register(Registration(id));
+                    return Ok(Database::new(shared, options.read_only));
+                }
+            }
+        }
+    }
+
+    pub(crate) fn open_memory(options: &Options) -> Result<Database> {
+        let store = MemoryStore::new(&empty_database(options.page_size as usize));
+        Database::open_store(Box::new(store.map_err(Error::io("mapping memory"))?), options)
+    }
+
+    pub(crate) fn open_store(store: Box<dyn Store>, options: &Options) -> Result<Database> {
+        Ok(Database::new(Arc::new(Shared::open(store, options)?), options.read_only))
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.handles[0].shared
+    }
+
+    /// Begins a read transaction on the newest snapshot. Never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forked`] in a child that was forked after the database was opened.
+    #[inline]
+    pub fn begin_read(&self) -> Result<ReadTxn> {
+        let shard = readers::shard();
+        ReadTxn::begin(&self.handles[shard], shard)
+    }
+
+    /// Begins a write transaction. Waits for the one that is running, behind others who wait already.
+    ///
+    /// A thread that begins a second one while it holds the first waits for itself, for ever; see
+    /// [`Database::try_begin_write`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReadOnly`], [`Error::Failed`] after a failed sync, [`Error::Forked`] in a forked child; and at the first
+    /// write after opening [`Error::Io`] or [`Error::Corrupt`] if the free space cannot be read.
+    pub fn begin_write(&self) -> Result<WriteTxn> {
+        self.check_writable()?;
+        Ok(WriteTxn::begin(self.shared(), true)?.expect("waiting ends with a transaction"))
+    }
+
+    /// Begins a write transaction if none is running: `None` if one is.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::begin_write`].
+    pub fn try_begin_write(&self) -> Result<Option<WriteTxn>> {
+        self.check_writable()?;
+        WriteTxn::begin(self.shared(), false)
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        if self.read_only { Err(Error::ReadOnly) } else { Ok(()) }
+    }
+
+    /// Runs `f` in a read transaction.
+    ///
+    /// # Errors
+    ///
+    /// What `f` answers, and what [`Database::begin_read`] does.
+    pub fn view<T>(&self, f: impl FnOnce(&ReadTxn) -> Result<T>) -> Result<T> {
+        f(&self.begin_read()?)
+    }
+
+    /// Runs `f` in a write transaction: commits if it answers `Ok`, aborts if it answers `Err` or panics.
+    ///
+    /// # Errors
+    ///
+    /// What `f` answers, and what [`Database::begin_write`] and [`WriteTxn::commit`] do.
+    pub fn exec<T>(&self, f: impl FnOnce(&mut WriteTxn) -> Result<T>) -> Result<T> {
+        let mut txn = self.begin_write()?;
+        let result = f(&mut txn)?;
+        txn.commit()?;
+        Ok(result)
+    }
+
+    /// Makes every commit durable that was relaxed. Waits for a running write transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] if the sync fails: then the database takes no more writes until it is opened anew. Those of
+    /// [`Database::begin_write`].
+    pub fn sync(&self) -> Result<()> {
+        self.check_writable()?;
+        self.shared().sync()
+    }
+
+    /// Figures about the database: its file, its pages by state, its pinned snapshots. Waits for a running write transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`] or [`Error::Corrupt`] if the free space cannot be read.
+    pub fn stats(&self) -> Result<Stats> {
+        let shared = self.shared();
+        shared.with_writer(|writer| {
+            let loaded;
+            let space = match &writer.space {
+                Some(space) => space,
+                None => {
+                    loaded = writer.load_space(shared)?;
+                    &loaded
+                }
+            };
+            let fields = writer.meta.fields();
+            let page_len = shared.options.page_len as u64;
+            let pins = shared.readers.pins();
+            let oldest_pinned = pins.first().copied();
+            let mut held_by = pins.clone();
+            held_by.dedup();
+            held_by.retain(|&txn| txn != fields.txn && txn != writer.durable);
+            let free_pages = space.free.page_count();
+            let pending_pages = space.pending_pages();
+            let count = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
+            Ok(Stats {
+                page_size: shared.options.page_len as u32,
+                file_len: shared.file_len()?,
+                page_count: fields.page_count,
+                meta_pages: FIRST_PAGE,
+                used_pages: fields.page_count - FIRST_PAGE - free_pages - pending_pages,
+                free_pages,
+                pending_pages,
+                txn_id: fields.txn,
+                durable_id: writer.durable,
+                pinned_snapshots: pins.len() as u64,
+                oldest_pinned,
+                oldest_age: oldest_pinned.and_then(|txn| Some(writer.committed(txn)?.at.elapsed())),
+                held_bytes: held_by.iter().map(|&txn| space.held_by(txn)).sum::<u64>() * page_len,
+                commits: count(&shared.counters.commits),
+                syncs: count(&shared.counters.syncs),
+                bytes_written: count(&shared.counters.bytes_written),
+            })
+        })
+    }
+
+    /// Checks the whole file: every page's checksum and structure, the order of all keys, every count, and that each page is
+    /// exactly one of meta, reachable, free or pending. Readers and writers go on meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forked`]. What is wrong with the file is in the report.
+    pub fn check(&self) -> Result<CheckReport> {
+        self.check_with(|_, _| {})
+    }
+
+    /// As [`Database::check`], and calls `progress` now and then with the number of pages seen and the number there are.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::check`].
+    pub fn check_with(&self, progress: impl FnMut(u64, u64)) -> Result<CheckReport> {
+        let shared = self.shared();
+        // Free space and snapshot are taken at one moment, while no writer runs; then both stay as they are.
+        let (txn, space) = shared.with_writer(|writer| {
+            let own = |space: &crate::txn::space::Space| {
+                let log: Vec<u64> = space.log_pages().map(|no| no.get()).collect();
+                (space.recorded().clone(), log)
+            };
+            let space = match &writer.space {
+                Some(space) => Ok(own(space)),
+                None => writer.load_space(shared).map(|space| own(&space)),
+            };
+            Ok((self.begin_read()?, space))
+        })?;
+        let mut audit = Audit {
+            owned: ExtentSet::default(),
+            page_count: txn.page_count(),
+            seen: FIRST_PAGE,
+            bucket: None,
+            progress,
+            report: CheckReport { pages: txn.page_count(), buckets: 0, entries: 0, problems: Vec::new() },
+        };
+        match space {
+            Err(error) => audit.problem(None, format!("the space log cannot be read: {}", describe(&error))),
+            Ok((free, log)) => {
+                for extent in free.iter() {
+                    audit.claim(extent);
+                }
+                for no in log {
+                    audit.claim(Extent::new(no, 1));
+                    if let Err(error) = txn.source().page(crate::page::PageNo::new(no)) {
+                        audit.problem(Some(no), describe(&error));
+                    }
+                }
+            }
+        }
+        audit.trees(&txn);
+        audit.lost_pages();
+        Ok(audit.report)
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database").field("read_only", &self.read_only).finish_non_exhaustive()
+    }
+}
+
+fn advice(advice: Advice) -> Option<memmap2::Advice> {
+    match advice {
+        Advice::Normal => None,
+        Advice::Random => Some(memmap2::Advice::Random),
+        Advice::Sequential => Some(memmap2::Advice::Sequential),
+    }
+}
+
+/// Opens the file of a database, made first if it is missing or empty and the options allow it.
+fn open_or_create(path: &Path, options: &Options) -> Result<File> {
+    let may_create = options.create && !options.read_only;
+    loop {
+        if let Some(file) = file::open(path, options.read_only)? {
+            let len = file.metadata().map_err(Error::io("opening the database"))?.len();
+            if len > 0 || !may_create {
+                return Ok(file);
+            }
+        } else if !may_create {
+            return Err(Error::io("opening the database")(io::ErrorKind::NotFound.into()));
+        }
+        // If another process makes it first, its file is opened instead.
+        if let Some(file) = file::create(path, &empty_database(options.page_size as usize))? {
+            return Ok(file);
+        }
+    }
+}
+
+/// Figures about a database. See [`Database::stats`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The page size in bytes.
+    pub page_size: u32,
+    /// The length of the file in bytes, with the room to grow at its end.
+    pub file_len: u64,
+    /// The number of pages below the end of the newest snapshot.
+    pub page_count: u64,
+    /// Pages that hold the meta slots: two.
+    pub meta_pages: u64,
+    /// Pages that the newest snapshot reaches, and those of the space log.
+    pub used_pages: u64,
+    /// Pages that can be reused now.
+    pub free_pages: u64,
+    /// Pages that are freed, but held back by a pinned snapshot or the last durable commit.
+    pub pending_pages: u64,
+    /// The newest snapshot.
+    pub txn_id: TxnId,
+    /// The newest snapshot that is durable.
+    pub durable_id: TxnId,
+    /// The number of read transactions.
+    pub pinned_snapshots: u64,
+    /// The oldest snapshot that a read transaction pins.
+    pub oldest_pinned: Option<TxnId>,
+    /// How long ago that snapshot was committed, or found at open.
+    pub oldest_age: Option<Duration>,
+    /// Bytes of freed pages that only older read transactions hold back.
+    pub held_bytes: u64,
+    /// Commits since open.
+    pub commits: u64,
+    /// Syncs since open.
+    pub syncs: u64,
+    /// Bytes written since open.
+    pub bytes_written: u64,
+}
+
+/// What [`Database::check`] found.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CheckReport {
+    /// The number of pages in the file.
+    pub pages: u64,
+    /// The number of buckets.
+    pub buckets: u64,
+    /// The number of entries in all buckets.
+    pub entries: u64,
+    /// Everything that is wrong.
+    pub problems: Vec<Problem>,
+}
+
+impl CheckReport {
+    /// Whether nothing is wrong.
+    pub fn is_ok(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+/// Something that is wrong with a file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Problem {
+    /// The page, if it is one page's problem.
+    pub page: Option<u64>,
+    /// The bucket, if it is a bucket's problem.
+    pub bucket: Option<String>,
+    /// What is wrong.
+    pub what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(bucket) = &self.bucket {
+            write!(f, "bucket {bucket:?}: ")?;
+        }
+        if let Some(page) = self.page {
+            write!(f, "page {page}: ")?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
+/// How many pages go by between two calls of `progress`.
+const PROGRESS_STEP: u64 = 1024;
+
+/// Who owns which page, and what is wrong so far.
+struct Audit<F> {
+    owned: ExtentSet,
+    page_count: u64,
+    seen: u64,
+    bucket: Option<String>,
+    progress: F,
+    report: CheckReport,
+}
+
+impl<F: FnMut(u64, u64)> Audit<F> {
+    fn trees(&mut self, txn: &ReadTxn) {
+        let page_len = txn.shared().options.page_len;
+        check(&txn.catalog(), txn.source(), page_len, self);
+        let buckets = match bucket::all(txn.source(), txn.catalog()) {
+            Ok(buckets) => buckets,
+            Err(error) => return self.problem(None, format!("the catalog cannot be read: {}", describe(&error))),
+        };
+        for (name, tree) in buckets {
+            self.bucket = Some(name);
+            self.report.buckets += 1;
+            self.report.entries += check(&tree, txn.source(), page_len, self);
+        }
+        self.bucket = None;
+        (self.progress)(self.page_count, self.page_count);
+    }
+
+    /// P4: what nobody owns is lost.
+    fn lost_pages(&mut self) {
+        let mut next = FIRST_PAGE;
+        let mut lost = Vec::new();
+        for owned in self.owned.iter().chain([Extent::new(self.page_count, 0)]) {
+            if owned.first > next {
+                lost.push(Extent::new(next, owned.first - next));
+            }
+            next = owned.end();
+        }
+        for Extent { first, count } in lost {
+            self.problem(
+                Some(first),
+                format!("lost: neither reachable nor free, with the {} pages behind it", count - 1),
+            );
+        }
+    }
+}
+
+impl<F: FnMut(u64, u64)> Auditor for Audit<F> {
+    fn claim(&mut self, extent: Extent) -> bool {
+        if extent.first < FIRST_PAGE || extent.first.checked_add(extent.count).is_none_or(|end| end > self.page_count) {
+            self.problem(Some(extent.first), "a page number outside the file".to_string());
+            return false;
+        }
+        if self.owned.overlaps(extent) {
+            self.problem(Some(extent.first), "reached twice, or both reachable and free".to_string());
+            return false;
+        }
+        self.owned.insert(extent);
+        let before = self.seen / PROGRESS_STEP;
+        self.seen += extent.count;
+        if self.seen / PROGRESS_STEP != before {
+            (self.progress)(self.seen, self.page_count);
+        }
+        true
+    }
+
+    fn problem(&mut self, page: Option<u64>, what: String) {
+        self.report.problems.push(Problem { page, bucket: self.bucket.clone(), what });
+    }
+}

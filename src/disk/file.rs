@@ -1,0 +1,166 @@
+//! A store in a file: positioned writes, `fdatasync`, an advisory lock on the open file.
+//!
+//! The lock belongs to the open file description (`flock`), so that closing another descriptor of the same file does not
+//! drop it, as it would with POSIX record locks. It is never released by hand: a forked child that closes its copy leaves the
+//! parent's lock alone.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use fs2::FileExt as _;
+use memmap2::Advice;
+
+use super::map::Region;
+use super::store::Store;
+use crate::error::{Error, Result};
+
+/// How often a waiter tries the lock.
+const LOCK_POLL: Duration = Duration::from_millis(5);
+
+pub(crate) struct FileStore {
+    file: File,
+    advice: Option<Advice>,
+    prefault: bool,
+}
+
+impl FileStore {
+    pub(crate) fn new(file: File, advice: Option<Advice>, prefault: bool) -> FileStore {
+        FileStore { file, advice, prefault }
+    }
+}
+
+/// Opens an existing file. `None` if there is none.
+pub(crate) fn open(path: &Path, read_only: bool) -> Result<Option<File>> {
+    match OpenOptions::new().read(true).write(!read_only).open(path) {
+        Ok(file) => {
+            let metadata = file.metadata().map_err(Error::io("opening the database"))?;
+            if metadata.is_dir() {
+                return Err(Error::io("opening the database")(io::ErrorKind::IsADirectory.into()));
+            }
+            Ok(Some(file))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("opening the database")(error)),
+    }
+}
+
+/// Takes the lock: shared for readers, exclusive for a writer. Waits as long as `timeout`.
+pub(crate) fn lock(file: &File, read_only: bool, timeout: Duration) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        let locked = if read_only { fs2::FileExt::try_lock_shared(file) } else { file.try_lock_exclusive() };
+        match locked {
+            Ok(()) => return Ok(()),
+            Err(error) if error.raw_os_error() != fs2::lock_contended_error().raw_os_error() => {
+                return Err(Error::io("locking the database")(error));
+            }
+            Err(_) if start.elapsed() >= timeout => return Err(Error::Locked),
+            Err(_) => std::thread::sleep(LOCK_POLL.min(timeout)),
+        }
+    }
+}
+
+/// Makes a new file appear under `path` with `bytes` in it, whole and durable or not at all. The file comes back open
+/// and locked. `None` if something with content is there already.
+pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<Option<File>> {
+    let failed = |doing| Error::io(doing);
+    let temporary = temporary_name(path);
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&temporary);
+    let file = file.map_err(failed("creating the database"))?;
+    let made = (|| {
+        lock(&file, false, Duration::ZERO)?;
+        file.write_all_at(bytes, 0).map_err(failed("writing a new database"))?;
+        file.sync_all().map_err(failed("syncing a new database"))?;
+        appear(&temporary, path).map_err(failed("naming a new database"))
+    })();
+    if !matches!(made, Ok(true)) {
+        // Whatever went wrong, or another process was first: the temporary file is ours alone.
+        fs::remove_file(&temporary).map_err(failed("removing a temporary file"))?;
+        return made.map(|_| None);
+    }
+    sync_directory(path).map_err(failed("syncing the directory"))?;
+    Ok(Some(file))
+}
+
+/// Gives a file its final name, unless something with content has that name. An empty file counts as nothing, so that
+/// a path made by a temporary-file library can be opened.
+fn appear(temporary: &Path, path: &Path) -> io::Result<bool> {
+    match fs::hard_link(temporary, path) {
+        Ok(()) => {
+            fs::remove_file(temporary)?;
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if fs::metadata(path)?.len() > 0 {
+                return Ok(false);
+            }
+            fs::rename(temporary, path)?;
+            Ok(true)
+        }
+        // A file system without hard links.
+        Err(_) if !path.exists() => {
+            fs::rename(temporary, path)?;
+            Ok(true)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn temporary_name(path: &Path) -> PathBuf {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".new-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
+    path.with_file_name(name)
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    File::open(parent)?.sync_all()
+}
+
+impl Store for FileStore {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
+        self.file.read_exact_at(bytes, at)
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, at)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        if len <= self.len()? {
+            return self.file.set_len(len);
+        }
+        // Blocks are allocated now, so that a full disk is an error here and not a signal at a read.
+        match self.file.allocate(len) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => self.file.set_len(len),
+            done => done,
+        }
+    }
+
+    fn region(&self, len: u64) -> io::Result<Region> {
+        Region::file(&self.file, len, self.advice, self.prefault)
+    }
+
+    fn boot_id(&self) -> Option<[u8; 16]> {
+        // Where the kernel has no boot id, a relaxed commit is lost with the process, never half kept.
+        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+        Some(u128::from_str_radix(&digits, 16).ok()?.to_be_bytes())
+    }
+}

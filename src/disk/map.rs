@@ -1,0 +1,329 @@
+//! The mapping: pages as slices of memory, each verified once. The only unsafe code of the library is here.
+//!
+//! The argument. A [`Region`] is a mapping of a file, shared and read-only, or of anonymous memory. No slice ever spans
+//! more than the page or the large value that was asked for, and:
+//!
+//! - M1: a slice lies inside the region, and inside the part of the file that exists (`limit`). The file is never cut
+//!   below a pinned snapshot, and `limit` is lowered before the file is cut.
+//! - M2: the bytes of a slice stay unwritten while it lives. Slices are lent to holders of a pinned snapshot, or of the
+//!   write transaction; pages that a pinned snapshot can reach are never written, and the writer writes only pages that it
+//!   took for itself, under `&mut`. Meta slots, the one thing that is overwritten, are never mapped: they are read with
+//!   `read_at`.
+//! - M3: nobody else writes the file: it is locked. The lock is advisory, so a program that ignores it is outside the
+//!   contract, as it is for every database on a memory map; see the crate docs.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::slice;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use memmap2::{Advice, MmapOptions, MmapRaw};
+
+use crate::error::{Error, Result};
+use crate::options::Verify;
+use crate::page::large::LargeRef;
+use crate::page::{self, FIRST_PAGE, PageNo};
+
+/// A mapping, shared by whoever needs it.
+#[derive(Clone)]
+pub(crate) struct Region {
+    raw: Arc<MmapRaw>,
+}
+
+impl Region {
+    /// Maps the first `len` bytes of a file, of which not all need exist.
+    pub(crate) fn file(file: &File, len: u64, advice: Option<Advice>, prefault: bool) -> io::Result<Region> {
+        let raw = MmapOptions::new().len(to_usize(len)?).map_raw_read_only(file)?;
+        if let Some(advice) = advice {
+            raw.advise(advice)?;
+        }
+        if prefault {
+            let existing = to_usize(file.metadata()?.len().min(len))?;
+            raw.advise_range(Advice::WillNeed, 0, existing)?;
+        }
+        Ok(Region { raw: Arc::new(raw) })
+    }
+
+    /// Anonymous memory, zeroed. Untouched pages take no memory.
+    pub(crate) fn anonymous(len: u64) -> io::Result<Region> {
+        let map = MmapOptions::new().len(to_usize(len.max(1))?).no_reserve_swap().map_anon()?;
+        Ok(Region { raw: Arc::new(MmapRaw::from(map)) })
+    }
+
+    pub(crate) fn len(&self) -> u64 {
+        self.raw.len() as u64
+    }
+
+    /// Copies bytes into an anonymous region; out of bounds is a panic.
+    pub(crate) fn write(&self, bytes: &[u8], at: u64) {
+        let at = self.check(bytes.len(), at);
+        // SAFETY: in bounds (checked above); the memory is writable, since only anonymous regions are written; no slice of
+        // these bytes is alive (M2), and `bytes` is one of the caller's, so the two do not overlap.
+        unsafe { self.raw.as_mut_ptr().add(at).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) }
+    }
+
+    /// Copies bytes out; out of bounds is a panic.
+    pub(crate) fn read(&self, bytes: &mut [u8], at: u64) {
+        let at = self.check(bytes.len(), at);
+        // SAFETY: in bounds (checked above); `bytes` is borrowed mutably and so no part of the region. The caller holds the
+        // store's lock, under which every write happens.
+        unsafe { bytes.as_mut_ptr().copy_from_nonoverlapping(self.raw.as_ptr().add(at), bytes.len()) }
+    }
+
+    /// Copies the first `len` bytes to another anonymous region.
+    pub(crate) fn copy_to(&self, other: &Region, len: u64) {
+        let len = len as usize;
+        assert!(len <= self.raw.len() && len <= other.raw.len(), "both regions hold the bytes");
+        // SAFETY: in bounds (checked above); two mappings do not overlap; `other` is new, so no slice of it is alive.
+        unsafe { other.raw.as_mut_ptr().copy_from_nonoverlapping(self.raw.as_ptr(), len) }
+    }
+
+    fn check(&self, len: usize, at: u64) -> usize {
+        let end = at.checked_add(len as u64);
+        assert!(end.is_some_and(|end| end <= self.len()), "access past the end of a region");
+        at as usize
+    }
+}
+
+fn to_usize(len: u64) -> io::Result<usize> {
+    usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge.into())
+}
+
+/// A region seen as pages, with a bit for each that says whether it was verified.
+pub(crate) struct Map {
+    region: Region,
+    page_shift: u32,
+    /// How many pages exist in the store.
+    limit: AtomicU64,
+    verify: Verify,
+    verified: Box<[AtomicU64]>,
+}
+
+impl Map {
+    pub(crate) fn new(region: Region, page_len: usize, limit: u64, verify: Verify) -> Map {
+        let page_shift = page_len.trailing_zeros();
+        let pages = region.len() >> page_shift;
+        let verified = (0..pages.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        Map { region, page_shift, limit: AtomicU64::new(limit.min(pages)), verify, verified }
+    }
+
+    /// How many pages the address space has room for.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.region.len() >> self.page_shift
+    }
+
+    /// Sets how many pages exist: after the store has grown, before it is cut.
+    pub(crate) fn set_limit(&self, limit: u64) {
+        self.limit.store(limit.min(self.capacity()), Ordering::Relaxed);
+    }
+
+    /// Takes over from the map before this one what is known to be good.
+    pub(crate) fn inherit(&self, previous: &Map) {
+        for (new, old) in self.verified.iter().zip(&previous.verified) {
+            new.store(old.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn page_len(&self) -> usize {
+        1 << self.page_shift
+    }
+
+    /// A page. Verified according to the options.
+    #[inline]
+    pub(crate) fn page(&self, no: PageNo) -> Result<&[u8]> {
+        let page = self.slice(no, 1, self.page_len())?;
+        if !self.is_verified(no.get()) {
+            self.verify_page(no, page)?;
+        }
+        Ok(page)
+    }
+
+    /// A large value. Its checksum is verified according to the options.
+    pub(crate) fn large(&self, large: &LargeRef) -> Result<&[u8]> {
+        let no = large.page();
+        let Ok(len) = usize::try_from(large.len()) else {
+            return Err(Error::Corrupt { page: no.get(), what: "a large value that is too large" });
+        };
+        let value = self.slice(no, large.page_count(self.page_len()), len)?;
+        if !self.is_verified(no.get()) {
+            self.verify_large(large, value)?;
+        }
+        Ok(value)
+    }
+
+    #[inline]
+    fn slice(&self, no: PageNo, page_count: u64, len: usize) -> Result<&[u8]> {
+        let limit = self.limit.load(Ordering::Relaxed);
+        if no.get() < FIRST_PAGE || no.get() >= limit || page_count > limit - no.get() {
+            return Err(outside(no));
+        }
+        let at = (no.get() << self.page_shift) as usize;
+        // SAFETY: M1: the pages `no .. no + page_count` are below `limit`, which is at most `capacity`, and `len` bytes
+        // fit in them. M2 and M3: they stay unwritten while the slice lives.
+        Ok(unsafe { slice::from_raw_parts(self.region.raw.as_ptr().add(at), len) })
+    }
+
+    #[inline]
+    fn is_verified(&self, no: u64) -> bool {
+        let word = self.verified.get((no / 64) as usize);
+        word.is_some_and(|word| word.load(Ordering::Relaxed) & (1 << (no % 64)) != 0)
+    }
+
+    /// The pages of an extent are good: this process wrote them.
+    pub(crate) fn set_verified(&self, first: u64, count: u64) {
+        if self.verify != Verify::Always {
+            for no in first..first + count {
+                self.mark(no);
+            }
+        }
+    }
+
+    fn mark(&self, no: u64) {
+        if let Some(word) = self.verified.get((no / 64) as usize) {
+            word.fetch_or(1 << (no % 64), Ordering::Relaxed);
+        }
+    }
+
+    #[cold]
+    fn verify_page(&self, no: PageNo, page: &[u8]) -> Result<()> {
+        if self.verify != Verify::Never {
+            page::verify(page, no)?;
+        }
+        self.set_verified(no.get(), 1);
+        Ok(())
+    }
+
+    #[cold]
+    fn verify_large(&self, large: &LargeRef, value: &[u8]) -> Result<()> {
+        if self.verify != Verify::Never && crc32c::crc32c(value) != large.checksum() {
+            return Err(Error::Corrupt { page: large.page().get(), what: "a large value fails its checksum" });
+        }
+        self.set_verified(large.page().get(), 1);
+        Ok(())
+    }
+
+    /// Asks the processor to load `lines` cache lines of a page. Does nothing where there is no such page.
+    #[inline]
+    pub(crate) fn prefetch(&self, no: PageNo, at: usize, lines: usize) {
+        if no.get() >= self.limit.load(Ordering::Relaxed) {
+            return;
+        }
+        let at = (no.get() << self.page_shift) as usize + at;
+        for line in 0..lines {
+            prefetch_line(self.region.raw.as_ptr().wrapping_add(at + line * 64));
+        }
+    }
+}
+
+#[inline]
+fn prefetch_line(line: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch is a hint: it reads nothing and faults on no address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(line.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    std::hint::black_box(line);
+}
+
+#[cold]
+fn outside(no: PageNo) -> Error {
+    Error::Corrupt { page: no.get(), what: "a page number outside the file" }
+}
+
+/// A page of memory that the kernel clears in a forked child: how use after a fork is noticed without a system call.
+pub(crate) struct ForkGuard {
+    region: Region,
+    process: u32,
+}
+
+impl ForkGuard {
+    pub(crate) fn new() -> io::Result<ForkGuard> {
+        let region = Region::anonymous(PAGE)?;
+        region.write(&[1], 0);
+        #[cfg(target_os = "linux")]
+        // SAFETY: the range is a private anonymous mapping of our own, and to find it cleared is what we want of it.
+        if unsafe { libc::madvise(region.raw.as_mut_ptr().cast(), region.raw.len(), libc::MADV_WIPEONFORK) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(ForkGuard { region, process: std::process::id() })
+    }
+
+    /// Whether this is still the process that made the guard.
+    #[inline]
+    pub(crate) fn is_intact(&self) -> bool {
+        if cfg!(target_os = "linux") {
+            // SAFETY: the region is at least a byte long, and no one writes it after `new`. Volatile, because in a child
+            // the kernel changed it behind the compiler's back.
+            unsafe { self.region.raw.as_ptr().read_volatile() == 1 }
+        } else {
+            self.process == std::process::id()
+        }
+    }
+}
+
+/// The length of the guard's region: advice goes by pages, of 64 KiB at most.
+const PAGE: u64 = 65536;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::page::{LEAF, TxnId, leaf, seal};
+
+    fn sealed(no: u64) -> Vec<u8> {
+        let mut page = vec![0; 4096];
+        page::init(&mut page, LEAF, 0);
+        assert!(leaf::insert(&mut page, 0, b"key", leaf::Value::Inline(b"value")));
+        seal(&mut page, PageNo::new(no), TxnId::new(1));
+        page
+    }
+
+    fn map(pages: &[Vec<u8>], verify: Verify) -> Map {
+        let region = Region::anonymous(4096 * 16).unwrap();
+        for (i, page) in pages.iter().enumerate() {
+            region.write(page, (2 + i as u64) * 4096);
+        }
+        Map::new(region, 4096, 2 + pages.len() as u64, verify)
+    }
+
+    #[test]
+    fn a_page_is_verified_once_always_or_never() {
+        for (verify, after_damage) in [(Verify::Once, true), (Verify::Always, false), (Verify::Never, true)] {
+            let map = map(&[sealed(2)], verify);
+            assert!(map.page(PageNo::new(2)).is_ok());
+            map.region.write(&[0xff], 2 * 4096 + 4090);
+            assert_eq!(map.page(PageNo::new(2)).is_ok(), after_damage, "{verify:?}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_page_never_becomes_good() {
+        let mut page = sealed(2);
+        page[4090] ^= 1;
+        let map = map(&[page], Verify::Once);
+        for _ in 0..2 {
+            assert!(matches!(map.page(PageNo::new(2)), Err(Error::Corrupt { page: 2, .. })));
+        }
+    }
+
+    #[test]
+    fn numbers_outside_the_file_are_refused() {
+        let map = map(&[sealed(2)], Verify::Once);
+        for no in [0, 1, 3, 16, u64::MAX, 1 << 63] {
+            assert!(map.page(PageNo::new(no)).is_err(), "page {no}");
+        }
+        for (no, len) in [(2, 4097), (2, u64::MAX), (u64::MAX, 1), (3, 0)] {
+            let large = LargeRef::new(PageNo::new(no), len, TxnId::new(1), 0);
+            assert!(map.large(&large).is_err(), "{len} bytes at {no}");
+        }
+        map.prefetch(PageNo::new(u64::MAX), 0, 4);
+    }
+
+    #[test]
+    fn the_fork_guard_is_intact_in_its_own_process() {
+        assert!(ForkGuard::new().unwrap().is_intact());
+    }
+}

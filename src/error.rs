@@ -1,0 +1,158 @@
+//! The one error type. Each variant carries what the caller needs; its message says what to do next.
+
+use std::{error, fmt, io};
+
+/// A result whose error is [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Everything that can go wrong.
+///
+/// A key or a bucket that is missing is not an error: it is `None` or `false`.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file is not a folio database, or it is too short to be one. It was left untouched.
+    NotADatabase,
+    /// The file was written by a release with another format version.
+    Version {
+        /// The version that the file says.
+        found: u32,
+        /// The version that this release reads and writes.
+        supported: u32,
+    },
+    /// A page size that is not 4, 8, 16, 32 or 64 KiB.
+    PageSize {
+        /// The page size that was given, in bytes.
+        found: u64,
+    },
+    /// Another process has the file open for writing (or, for a writer, open at all).
+    Locked,
+    /// An option that cannot be honoured.
+    InvalidOption {
+        /// The name of the option.
+        option: &'static str,
+        /// Why it cannot be honoured.
+        why: &'static str,
+    },
+    /// A key longer than a page of this size can index.
+    KeyTooLong {
+        /// The length of the key, in bytes.
+        len: usize,
+        /// The longest key that this database takes, in bytes.
+        max: usize,
+    },
+    /// A value longer than the format can describe.
+    ValueTooLong {
+        /// The length of the value, in bytes.
+        len: u64,
+        /// The longest value, in bytes.
+        max: u64,
+    },
+    /// A bucket name that is empty or too long.
+    BucketName {
+        /// The length of the name, in bytes.
+        len: usize,
+        /// The longest name, in bytes.
+        max: usize,
+    },
+    /// A bucket of this name exists already.
+    BucketExists {
+        /// The name.
+        name: String,
+    },
+    /// `append` was given a key that is not greater than the last key.
+    KeyOrder,
+    /// The database was opened read-only.
+    ReadOnly,
+    /// The database has reached `Options::max_size`.
+    Full {
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The file is damaged: a page fails its checksum or makes no sense.
+    Corrupt {
+        /// The number of the page.
+        page: u64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The operating system refused.
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An earlier write or sync of a commit failed, so what the disk holds is unknown: no more writing.
+    Failed,
+    /// An earlier error left this write transaction incomplete: it can only be dropped.
+    Broken,
+    /// The database was opened before a `fork` and is used in the child.
+    Forked,
+    /// An error of the caller's own, carried through [`crate::Database::exec`] or [`crate::Database::view`].
+    Other(Box<dyn error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// Wraps an error of the caller's own, so that a closure can return it through `exec` or `view`.
+    pub fn other(error: impl Into<Box<dyn error::Error + Send + Sync>>) -> Error {
+        Error::Other(error.into())
+    }
+
+    /// For `map_err`: an I/O error with what was being done.
+    pub(crate) fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Error {
+        move |source| Error::Io { doing, source }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::NotADatabase => write!(f, "not a folio database, or cut short; check the path"),
+            Error::Version { found, supported } => write!(
+                f,
+                "format version {found} found, but this release reads version {supported}; use the release that wrote the file"
+            ),
+            Error::PageSize { found } => {
+                write!(f, "page size {found} is not allowed; use 4096, 8192, 16384, 32768 or 65536")
+            }
+            Error::Locked => {
+                write!(f, "the database is locked by another process; close it there or set a lock timeout")
+            }
+            Error::InvalidOption { option, why } => write!(f, "option {option}: {why}"),
+            Error::KeyTooLong { len, max } => {
+                write!(f, "key of {len} bytes is too long; the limit at this page size is {max}")
+            }
+            Error::ValueTooLong { len, max } => write!(f, "value of {len} bytes is too long; the limit is {max}"),
+            Error::BucketName { len, max } => {
+                write!(f, "bucket name of {len} bytes; a name has 1 to {max} bytes")
+            }
+            Error::BucketExists { name } => write!(f, "bucket {name:?} exists already; choose another name"),
+            Error::KeyOrder => write!(f, "append needs a key greater than the last one; use put"),
+            Error::ReadOnly => write!(f, "the database is open read-only; open it for writing"),
+            Error::Full { limit } => {
+                write!(f, "the database has reached its limit of {limit} bytes; delete data or raise max_size")
+            }
+            Error::Corrupt { page, what } => {
+                write!(f, "page {page} is corrupt: {what}; run a check and restore from a backup")
+            }
+            Error::Io { doing, source } => write!(f, "{doing}: {source}"),
+            Error::Failed => {
+                write!(f, "an earlier commit failed on its way to the disk; open the database anew to write again")
+            }
+            Error::Broken => write!(f, "an earlier error left this write transaction incomplete; drop it"),
+            Error::Forked => write!(f, "the database was opened before a fork; open it anew in the child"),
+            Error::Other(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl error::Error for Error {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Error::Io { source, .. } => Some(source),
+            Error::Other(error) => error.source(),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! An embedded, ordered, transactional key-value store in one memory-mapped file.
+//!
+//! Reads walk a read-only memory map of the file and lend `&[u8]` straight out of it: no copy, no cache, no lock. One writer at a
+//! time builds new pages beside the old ones, writes them, syncs once, and flips a meta slot. So readers never wait, a
+//! snapshot never changes, and a crash leaves the last commit or the one in flight, whole.
+//!
+//! ```
+//! # fn main() -> folio::Result<()> {
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let path = dir.path().join("library.folio");
+//! let db = folio::Database::open(path)?;
+//!
+//! db.exec(|txn| {
+//!     txn.bucket_mut("users")?.put("id:100", "Alice")?;
+//!     txn.bucket_mut("stats")?.put("total", "1")
+//! })?; // both buckets, one sync
+//!
+//! db.view(|txn| {
+//!     let users = txn.bucket("users")?.expect("created above");
+//!     for entry in users.range("id:"..) {
+//!         let (key, value) = entry?; // &[u8], no copy
+//!         assert_eq!((key, value), (&b"id:100"[..], &b"Alice"[..]));
+//!     }
+//!     Ok(())
+//! })?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What it promises
+//!
+//! - **P1** After a crash that lost, tore or reordered any of the writes not yet synced, the next open finds the last commit that was
+//!   acknowledged, or the one in flight, whole.
+//! - **P2** No content of the file, however damaged, makes the library panic, loop, or read outside the map.
+//! - **P3** A snapshot never changes while it is held. Readers do not wait for the writer, nor it for them.
+//! - **P4** Every page is exactly one of meta, reachable, free, pending: nothing leaks.
+//! - **P5** Opening takes constant time, however the file was closed.
+//! - **P6** No mode corrupts. A relaxed commit may be lost in a power cut; what was synced before is not.
+//! - **P7** A failed write or sync is reported, and what was durable stays so.
+//! - **P8** Memory is bounded: a large write transaction spills, a read allocates nothing for each entry.
+//!
+//! # Why `Database::open` is safe
+//!
+//! A slice out of a memory map is sound only while nobody changes the bytes under it. folio sees to that: the file is
+//! locked against other processes; a page that a pinned snapshot can reach is never written; the file is never cut below
+//! a pinned snapshot; meta slots, the one thing that is overwritten, are not read through the map. The lock is advisory.
+//! A program that writes into the file or cuts it without asking for the lock is outside this contract, as it is for every
+//! database on a memory map. So is changing the file under a file system that does not keep `pwrite` and maps coherent.
+//!
+//! # Limits
+//!
+//! | what | limit |
+//! |---|---|
+//! | key | 0 to 1,984 bytes at 4 KiB pages, 4,032 at 8, 8,128 at 16, 16,320 at 32, 32,704 at 64 |
+//! | value | 0 bytes to 1 TiB |
+//! | bucket name | 1 to 255 bytes of UTF-8 |
+//! | file | 2^40 pages: 4 PiB at 4 KiB |
+//! | readers | no limit |
+//! | writers | one at a time |
+//!
+//! # The source in reading order
+//!
+//! `page` (the format; its module text is the specification), `tree` (B+trees over numbered pages), `disk` (files, memory, the map; the
+//! only unsafe code), `txn` (snapshots, free space, the commit), `bucket` and `database` (the public face).
+//!
+//! Two paths explain the rest. A read goes `Database::begin_read`, `txn::read`, `tree`, `page`, and ends in a slice of the map. A
+//! write goes `Database::begin_write`, `txn::write`, `tree::put`, which makes pages dirty (`txn::dirty`) and edits them
+//! (`page::leaf`), and ends in `txn::commit`.
+
+mod bucket;
+mod database;
+mod disk;
+mod error;
+mod options;
+mod page;
+mod tree;
+mod txn;
+
+pub use bucket::{Bucket, BucketMut, BucketStats, Cursor, Entry, EntryMut, Range};
+pub use database::{CheckReport, Database, Problem, Stats};
+pub use error::{Error, Result};
+pub use options::{Advice, Durability, Options, Verify};
+pub use page::TxnId;
+pub use tree::range::KeyRange;
+pub use txn::read::ReadTxn;
+pub use txn::write::WriteTxn;

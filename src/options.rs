@@ -1,0 +1,201 @@
+//! How a database is opened.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::database::Database;
+use crate::error::{Error, Result};
+
+/// When a commit counts as done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// When it is on the disk: it survives a power cut.
+    #[default]
+    Durable,
+    /// When the operating system has it: it survives the death of the process, and a power cut may take it back, together
+    /// with later ones. What was durable before is never harmed.
+    Relaxed,
+}
+
+/// When the checksum and the structure of a page are checked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Verify {
+    /// The first time that this process reads the page.
+    #[default]
+    Once,
+    /// Each time. Finds damage that happens while the file is open; reads are several times slower.
+    Always,
+    /// Never. Offsets are still checked on every access: a damaged page gives wrong answers or an error, nothing worse.
+    Never,
+}
+
+/// How the operating system should expect the file to be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Advice {
+    /// The system's own read-ahead.
+    #[default]
+    Normal,
+    /// Little or no read-ahead: best for random reads of a file larger than memory.
+    Random,
+    /// Much read-ahead: best for scans.
+    Sequential,
+}
+
+/// Options for opening a database. Build them in a chain and end it with [`Options::open`].
+///
+/// ```
+/// # fn main() -> folio::Result<()> {
+/// # let dir = tempfile::tempdir().unwrap();
+/// # let path = dir.path().join("library.folio");
+/// let db = folio::Options::new().page_size(16384).dirty_limit(64 << 20).open(path)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub(crate) page_size: u32,
+    pub(crate) durability: Durability,
+    pub(crate) sync_bytes: u64,
+    pub(crate) dirty_limit: usize,
+    pub(crate) max_size: u64,
+    pub(crate) read_only: bool,
+    pub(crate) verify: Verify,
+    pub(crate) create: bool,
+    pub(crate) advice: Advice,
+    pub(crate) prefault: bool,
+    pub(crate) lock_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            page_size: 4096,
+            durability: Durability::Durable,
+            sync_bytes: 64 << 20,
+            dirty_limit: 256 << 20,
+            max_size: u64::MAX,
+            read_only: false,
+            verify: Verify::Once,
+            create: true,
+            advice: Advice::Normal,
+            prefault: false,
+            lock_timeout: Duration::ZERO,
+        }
+    }
+}
+
+impl Options {
+    /// The defaults.
+    pub fn new() -> Options {
+        Options::default()
+    }
+
+    /// The page size of a new database in bytes: 4096 (the default), 8192, 16384, 32768 or 65536. An existing database keeps
+    /// the size that it was created with.
+    pub fn page_size(mut self, page_size: u32) -> Options {
+        self.page_size = page_size;
+        self
+    }
+
+    /// What [`crate::WriteTxn::commit`] waits for. Default: [`Durability::Durable`].
+    pub fn durability(mut self, durability: Durability) -> Options {
+        self.durability = durability;
+        self
+    }
+
+    /// A relaxed commit that brings the bytes written since the last sync to this number syncs. Default: 64 MiB.
+    pub fn sync_bytes(mut self, sync_bytes: u64) -> Options {
+        self.sync_bytes = sync_bytes;
+        self
+    }
+
+    /// How many bytes of changed pages a write transaction keeps in memory before it writes them to free places in the
+    /// file. Default: 256 MiB. At least 64 pages.
+    pub fn dirty_limit(mut self, dirty_limit: usize) -> Options {
+        self.dirty_limit = dirty_limit;
+        self
+    }
+
+    /// The size in bytes that the file never exceeds. A transaction that needs more gets [`Error::Full`]. Default: no limit.
+    pub fn max_size(mut self, max_size: u64) -> Options {
+        self.max_size = max_size;
+        self
+    }
+
+    /// Opens without writing anything: no change of content, length or times. Several processes may have a database open
+    /// read-only, as long as none has it open for writing. Default: false.
+    pub fn read_only(mut self, read_only: bool) -> Options {
+        self.read_only = read_only;
+        self
+    }
+
+    /// When pages are checked. Default: [`Verify::Once`].
+    pub fn verify(mut self, verify: Verify) -> Options {
+        self.verify = verify;
+        self
+    }
+
+    /// Whether a missing file is created. Default: true.
+    pub fn create(mut self, create: bool) -> Options {
+        self.create = create;
+        self
+    }
+
+    /// What to tell the operating system about reading. Default: [`Advice::Normal`].
+    pub fn advice(mut self, advice: Advice) -> Options {
+        self.advice = advice;
+        self
+    }
+
+    /// Whether to start reading the whole file into memory at open. Default: false.
+    pub fn prefault(mut self, prefault: bool) -> Options {
+        self.prefault = prefault;
+        self
+    }
+
+    /// How long to wait for another process to close the database before [`Error::Locked`]. Default: not at all.
+    pub fn lock_timeout(mut self, lock_timeout: Duration) -> Options {
+        self.lock_timeout = lock_timeout;
+        self
+    }
+
+    /// Opens the database at `path`.
+    ///
+    /// If this process has the file open already, under whatever name, the same database comes back, with the options
+    /// that it was first opened with.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotADatabase`], [`Error::Version`], [`Error::Corrupt`]: the file is something else, too new, or damaged
+    /// beyond recovery; it is left untouched. [`Error::Locked`]: another process has it. [`Error::PageSize`],
+    /// [`Error::InvalidOption`]: an option that cannot be. [`Error::Io`]: the system refused.
+    pub fn open(&self, path: impl AsRef<Path>) -> Result<Database> {
+        self.check()?;
+        Database::open_with(path.as_ref(), self)
+    }
+
+    /// Opens a new, empty database that lives in memory and is gone with its last handle.
+    ///
+    /// # Errors
+    ///
+    /// As [`Options::open`], where they apply.
+    pub fn open_in_memory(&self) -> Result<Database> {
+        self.check()?;
+        Database::open_memory(self)
+    }
+
+    fn check(&self) -> Result<()> {
+        let page_len = crate::page::meta::check_page_len(u64::from(self.page_size))?;
+        let invalid = |option, why| Err(Error::InvalidOption { option, why });
+        if self.dirty_limit < 64 * page_len {
+            return invalid("dirty_limit", "needs room for at least 64 pages");
+        }
+        if self.max_size < 64 * page_len as u64 {
+            return invalid("max_size", "needs room for at least 64 pages");
+        }
+        Ok(())
+    }
+}

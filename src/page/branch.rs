@@ -1,0 +1,485 @@
+//! Branch pages: separators and the children between them. A view to read one, and the edits of a dirty one.
+//!
+//! As in `leaf`, a view checks every offset and answers `Error::Corrupt`; the edits work on dirty pages, which are known to
+//! be well formed. An edit that changes the common prefix takes the page apart into [`Children`] and builds it anew.
+
+use std::cmp::Ordering;
+use std::ops::Range;
+
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use super::{
+    BRANCH, DEPTH_MAX, HEADER_LEN, PageNo, SLOT_LEN, Slot, common_prefix_len, corrupt, equal_run, head_of, header,
+    header_mut, insert_slot, lower_bound, release_record, remove_slots, slots_at,
+};
+use crate::error::Result;
+
+/// What every branch record begins with; the suffix of the separator follows.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
+#[repr(C)]
+struct Child {
+    no: U64,
+    entry_count: U64,
+}
+
+const CHILD_LEN: usize = 16;
+const _: () = assert!(size_of::<Child>() == CHILD_LEN);
+
+fn slots_start(prefix_len: usize) -> usize {
+    HEADER_LEN + prefix_len.next_multiple_of(8)
+}
+
+/// A branch to be read.
+#[derive(Clone, Copy)]
+pub(crate) struct Branch<'a> {
+    page: &'a [u8],
+    prefix: &'a [u8],
+    slots: &'a [Slot],
+}
+
+impl<'a> Branch<'a> {
+    /// A branch is expected at `level`, which is what bounds every descent.
+    #[inline]
+    pub(crate) fn view(page: &'a [u8], level: usize) -> Result<Branch<'a>> {
+        let header = header(page);
+        if header.kind != BRANCH || usize::from(header.level) != level {
+            return Err(corrupt(page, "a branch of another level was expected"));
+        }
+        let prefix_len = usize::from(header.prefix_len.get());
+        let slots = slots_at(page, slots_start(prefix_len), usize::from(header.slot_count.get()));
+        let (Some(slots), Some(prefix)) = (slots, page.get(HEADER_LEN..HEADER_LEN + prefix_len)) else {
+            return Err(corrupt(page, "slots run past the page"));
+        };
+        if slots.is_empty() {
+            return Err(corrupt(page, "a branch without children"));
+        }
+        Ok(Branch { page, prefix, slots })
+    }
+
+    /// The number of children: at least one.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    #[inline]
+    fn record(&self, i: usize) -> Result<(&'a Child, &'a [u8])> {
+        let slot = self.slots.get(i).ok_or_else(|| corrupt(self.page, "a slot past the last"))?;
+        let bytes = self.page.get(usize::from(slot.at.get())..);
+        let (child, rest) = bytes
+            .and_then(|bytes| Child::ref_from_prefix(bytes).ok())
+            .ok_or_else(|| corrupt(self.page, "a record runs past the page"))?;
+        let suffix = rest.get(..usize::from(slot.key_len.get()));
+        Ok((child, suffix.ok_or_else(|| corrupt(self.page, "a record runs past the page"))?))
+    }
+
+    #[inline]
+    pub(crate) fn child(&self, i: usize) -> Result<PageNo> {
+        Ok(PageNo::new(self.record(i)?.0.no.get()))
+    }
+
+    /// How many entries lie below child `i`.
+    pub(crate) fn entry_count(&self, i: usize) -> Result<u64> {
+        Ok(self.record(i)?.0.entry_count.get())
+    }
+
+    /// How many entries lie below the children in `range`. Saturates, so that a hostile page cannot overflow it.
+    pub(crate) fn entries_in(&self, range: Range<usize>) -> Result<u64> {
+        range.map(|i| self.entry_count(i)).try_fold(0, |sum: u64, count| Ok(sum.saturating_add(count?)))
+    }
+
+    /// The separator before child `i`, whole; child 0 has none.
+    pub(crate) fn separator(&self, i: usize) -> Result<Vec<u8>> {
+        let (_, suffix) = self.record(i)?;
+        Ok(if i == 0 { Vec::new() } else { [self.prefix, suffix].concat() })
+    }
+
+    /// The child that `key` belongs to.
+    #[inline]
+    pub(crate) fn child_for(&self, key: &[u8]) -> Result<usize> {
+        let Some(rest) = key.strip_prefix(self.prefix) else {
+            return Ok(if key < self.prefix { 0 } else { self.len() - 1 });
+        };
+        let head = head_of(rest);
+        let separators = &self.slots[1..];
+        let mut run = equal_run(separators, lower_bound(separators, head), head);
+        // The number of separators that are not greater than the key.
+        while !run.is_empty() {
+            let middle = run.start + run.len() / 2;
+            if self.record(middle + 1)?.1 <= rest {
+                run.start = middle + 1;
+            } else {
+                run.end = middle;
+            }
+        }
+        Ok(run.start)
+    }
+}
+
+fn slot_count(page: &[u8]) -> usize {
+    usize::from(header(page).slot_count.get())
+}
+
+fn prefix_len(page: &[u8]) -> usize {
+    usize::from(header(page).prefix_len.get())
+}
+
+fn view(page: &[u8]) -> Branch<'_> {
+    Branch::view(page, usize::from(header(page).level)).expect("a dirty branch is well formed")
+}
+
+fn child_mut(page: &mut [u8], i: usize) -> &mut Child {
+    let at = usize::from(view(page).slots[i].at.get());
+    Child::mut_from_prefix(&mut page[at..]).expect("a dirty branch is well formed").0
+}
+
+/// Bytes of prefix, slots and records that are in use.
+pub(crate) fn live_len(page: &[u8]) -> usize {
+    let header = header(page);
+    slots_start(prefix_len(page)) - HEADER_LEN + slot_count(page) * SLOT_LEN + usize::from(header.heap_len.get())
+        - usize::from(header.dead_len.get())
+}
+
+pub(crate) fn set_child(page: &mut [u8], i: usize, no: PageNo) {
+    child_mut(page, i).no = U64::new(no.get());
+}
+
+pub(crate) fn set_entry_count(page: &mut [u8], i: usize, entry_count: u64) {
+    child_mut(page, i).entry_count = U64::new(entry_count);
+}
+
+/// Adds `change` to the number of entries below child `i`.
+pub(crate) fn add_entries(page: &mut [u8], i: usize, change: i64) {
+    let child = child_mut(page, i);
+    child.entry_count = U64::new(child.entry_count.get().wrapping_add_signed(change));
+}
+
+/// The number of entries below the page.
+pub(crate) fn total(page: &[u8]) -> u64 {
+    let branch = view(page);
+    branch.entries_in(0..branch.len()).expect("a dirty branch is well formed")
+}
+
+/// Makes an empty branch page one of two children.
+pub(crate) fn build_root(page: &mut [u8], left: (PageNo, u64), separator: &[u8], right: (PageNo, u64)) {
+    let mut children = Children::default();
+    children.push(&[], left.0, left.1);
+    children.push(separator, right.0, right.1);
+    children.build(0..2, page);
+}
+
+/// Inserts a child before slot `i` > 0, behind `separator`. Answers false, and changes nothing, if it does not fit.
+pub(crate) fn insert(page: &mut [u8], i: usize, separator: &[u8], no: PageNo, entry_count: u64) -> bool {
+    let count = slot_count(page);
+    let start = slots_start(prefix_len(page));
+    // A single child has no separator to share a prefix with, so the new one brings its own.
+    let suffix = if count > 1 { separator.strip_prefix(view(page).prefix) } else { None };
+    let used = start + count * SLOT_LEN + usize::from(header(page).heap_len.get());
+    if let Some(suffix) = suffix
+        && used + SLOT_LEN + CHILD_LEN + suffix.len() <= page.len()
+    {
+        push_record(page, i, suffix, no, entry_count);
+        return true;
+    }
+    let mut children = Children::take(page);
+    children.insert(i, separator, no, entry_count);
+    let fits = children.built_len(0..children.len()) <= page.len();
+    if fits {
+        children.build(0..children.len(), page);
+    }
+    fits
+}
+
+/// Writes a record at the lower end of the heap and a slot for it before slot `i`.
+fn push_record(page: &mut [u8], i: usize, suffix: &[u8], no: PageNo, entry_count: u64) {
+    let len = CHILD_LEN + suffix.len();
+    let at = page.len() - usize::from(header(page).heap_len.get()) - len;
+    let child = Child { no: U64::new(no.get()), entry_count: U64::new(entry_count) };
+    page[at..at + CHILD_LEN].copy_from_slice(child.as_bytes());
+    page[at + CHILD_LEN..at + len].copy_from_slice(suffix);
+    header_mut(page).heap_len += len as u16;
+    let slot =
+        Slot { head: U32::new(head_of(suffix)), at: U16::new(at as u16), key_len: U16::new(suffix.len() as u16) };
+    let (start, count) = (slots_start(prefix_len(page)), slot_count(page));
+    insert_slot(page, start, count, i, slot);
+}
+
+/// Removes the child in slot `i`. If it is the first, the next one loses its separator.
+pub(crate) fn remove(page: &mut [u8], i: usize) {
+    let (start, count) = (slots_start(prefix_len(page)), slot_count(page));
+    let slot = view(page).slots[i];
+    release_record(page, usize::from(slot.at.get()), CHILD_LEN + usize::from(slot.key_len.get()));
+    remove_slots(page, start, count, i..i + 1);
+    if i == 0 && count > 1 {
+        let slot = view(page).slots[0];
+        let at = usize::from(slot.at.get());
+        let suffix_len = usize::from(slot.key_len.get());
+        page[at + CHILD_LEN..at + CHILD_LEN + suffix_len].fill(0);
+        header_mut(page).dead_len += suffix_len as u16;
+        let first = Slot { head: U32::ZERO, at: slot.at, key_len: U16::ZERO };
+        page[start..start + SLOT_LEN].copy_from_slice(first.as_bytes());
+    }
+}
+
+/// Splits `left`, which has no room for a new child before slot `i`, into itself and the empty page `right`; returns the
+/// separator between the two. `at_edge`: the child goes behind the last one of the tree, so `left` stays full.
+pub(crate) fn split(
+    left: &mut [u8],
+    right: &mut [u8],
+    i: usize,
+    separator: &[u8],
+    no: PageNo,
+    entry_count: u64,
+    at_edge: bool,
+) -> Vec<u8> {
+    let mut children = Children::take(left);
+    children.insert(i, separator, no, entry_count);
+    let count = children.len();
+    let cut = if at_edge { count - 2 } else { children.middle(left.len()) };
+    children.build(cut..count, right);
+    children.build(0..cut, left);
+    children.key(cut).to_vec()
+}
+
+/// What `left` would take if it took over the children of `right`, which lie behind `separator`.
+pub(crate) fn merged_len(left: &[u8], separator: &[u8], right: &[u8]) -> usize {
+    let children = Children::merged(left, separator, right);
+    children.built_len(0..children.len())
+}
+
+/// Moves the children of `right`, which lie behind `separator` and are known to fit, to the end of `left`.
+pub(crate) fn merge(left: &mut [u8], separator: &[u8], right: &[u8]) {
+    let children = Children::merged(left, separator, right);
+    children.build(0..children.len(), left);
+}
+
+/// A branch taken apart: whole separators, all in one buffer.
+#[derive(Default)]
+struct Children {
+    keys: Vec<u8>,
+    items: Vec<(Range<usize>, PageNo, u64)>,
+}
+
+impl Children {
+    fn take(page: &[u8]) -> Children {
+        let mut children = Children::default();
+        children.extend(page, &[]);
+        children
+    }
+
+    fn merged(left: &[u8], separator: &[u8], right: &[u8]) -> Children {
+        let mut children = Children::take(left);
+        children.extend(right, separator);
+        children
+    }
+
+    /// Appends the children of a page whose first child lies behind `first`.
+    fn extend(&mut self, page: &[u8], first: &[u8]) {
+        let branch = view(page);
+        for i in 0..branch.len() {
+            let (child, suffix) = branch.record(i).expect("a dirty branch is well formed");
+            let start = self.keys.len();
+            if i == 0 {
+                self.keys.extend_from_slice(first);
+            } else {
+                self.keys.extend_from_slice(branch.prefix);
+                self.keys.extend_from_slice(suffix);
+            }
+            self.items.push((start..self.keys.len(), PageNo::new(child.no.get()), child.entry_count.get()));
+        }
+    }
+
+    fn push(&mut self, key: &[u8], no: PageNo, entry_count: u64) {
+        self.insert(self.items.len(), key, no, entry_count);
+    }
+
+    fn insert(&mut self, i: usize, key: &[u8], no: PageNo, entry_count: u64) {
+        let start = self.keys.len();
+        self.keys.extend_from_slice(key);
+        self.items.insert(i, (start..self.keys.len(), no, entry_count));
+    }
+
+    fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    fn key(&self, i: usize) -> &[u8] {
+        &self.keys[self.items[i].0.clone()]
+    }
+
+    /// The prefix that the separators in `range` share; the first child's separator does not count.
+    fn prefix(&self, range: &Range<usize>) -> &[u8] {
+        if range.len() < 2 {
+            return &[];
+        }
+        let first = self.key(range.start + 1);
+        &first[..common_prefix_len(first, self.key(range.end - 1))]
+    }
+
+    /// How long a page of the children in `range` is.
+    fn built_len(&self, range: Range<usize>) -> usize {
+        let prefix_len = self.prefix(&range).len();
+        let suffixes: usize = (range.start + 1..range.end).map(|i| self.key(i).len() - prefix_len).sum();
+        slots_start(prefix_len) + range.len() * (SLOT_LEN + CHILD_LEN) + suffixes
+    }
+
+    /// Makes `page` a branch of the children in `range`, at the level that it has.
+    fn build(&self, range: Range<usize>, page: &mut [u8]) {
+        let prefix = self.prefix(&range);
+        page[HEADER_LEN..].fill(0);
+        let header = header_mut(page);
+        header.slot_count = U16::ZERO;
+        header.heap_len = U16::ZERO;
+        header.dead_len = U16::ZERO;
+        header.prefix_len = U16::new(prefix.len() as u16);
+        page[HEADER_LEN..HEADER_LEN + prefix.len()].copy_from_slice(prefix);
+        for (slot, i) in range.enumerate() {
+            let (_, no, entry_count) = self.items[i];
+            let suffix = if slot == 0 { &[] } else { &self.key(i)[prefix.len()..] };
+            push_record(page, slot, suffix, no, entry_count);
+        }
+    }
+
+    /// The cut that leaves both sides nearest in length, among those where both fit.
+    fn middle(&self, page_len: usize) -> usize {
+        let count = self.len();
+        let fits = |cut: &usize| self.built_len(0..*cut) <= page_len && self.built_len(*cut..count) <= page_len;
+        let total: usize = (0..count).map(|i| self.key(i).len() + CHILD_LEN + SLOT_LEN).sum();
+        let mut left = 0;
+        let mut lean = Vec::with_capacity(count);
+        for i in 0..count {
+            lean.push((left.max(total - left), i));
+            left += self.key(i).len() + CHILD_LEN + SLOT_LEN;
+        }
+        lean.sort();
+        lean.iter().map(|(_, cut)| *cut).filter(|cut| (1..count).contains(cut)).find(fits).expect("halves fit")
+    }
+}
+
+/// Slots and records in bounds, separators in order, heads true.
+pub(super) fn verify(page: &[u8]) -> Result<(), &'static str> {
+    let header = header(page);
+    let level = usize::from(header.level);
+    if level == 0 || level >= DEPTH_MAX {
+        return Err("a branch at a level that cannot be");
+    }
+    let heap_len = usize::from(header.heap_len.get());
+    let slots_end = slots_start(prefix_len(page)) + slot_count(page) * SLOT_LEN;
+    let Some(heap_at) = page.len().checked_sub(heap_len).filter(|at| *at >= slots_end) else {
+        return Err("slots and heap overlap");
+    };
+    let branch = Branch::view(page, level).map_err(|_| "a branch without children")?;
+    let mut records_len = 0;
+    let mut previous: Option<&[u8]> = None;
+    for (i, slot) in branch.slots.iter().enumerate() {
+        let (child, suffix) = branch.record(i).map_err(|_| "a record is out of bounds")?;
+        if usize::from(slot.at.get()) < heap_at {
+            return Err("a record lies outside the heap");
+        }
+        if PageNo::new(child.no.get()).as_dirty().is_some() {
+            return Err("a child that cannot be");
+        }
+        if slot.head.get() != head_of(suffix) {
+            return Err("a head that is not its separator's");
+        }
+        if i == 0 && !suffix.is_empty() {
+            return Err("the first child has a separator");
+        }
+        if i > 1 && previous.is_none_or(|previous| previous.cmp(suffix) != Ordering::Less) {
+            return Err("separators out of order");
+        }
+        previous = Some(suffix);
+        records_len += CHILD_LEN + suffix.len();
+    }
+    if records_len + usize::from(header.dead_len.get()) != heap_len {
+        return Err("records and dead bytes do not add up to the heap");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::init;
+    use super::*;
+
+    fn page() -> Vec<u8> {
+        let mut page = vec![0; 4096];
+        init(&mut page, BRANCH, 1);
+        page
+    }
+
+    fn content(page: &[u8]) -> Vec<(Vec<u8>, u64, u64)> {
+        let branch = view(page);
+        (0..branch.len())
+            .map(|i| {
+                let (key, no) = (branch.separator(i).unwrap(), branch.child(i).unwrap());
+                (key, no.get(), branch.entry_count(i).unwrap())
+            })
+            .collect()
+    }
+
+    /// The child for a key, by a linear search.
+    fn model_child(model: &[(Vec<u8>, u64, u64)], key: &[u8]) -> usize {
+        model[1..].iter().take_while(|(separator, ..)| separator.as_slice() <= key).count()
+    }
+
+    #[test]
+    fn edits_agree_with_a_sorted_vec() {
+        for seed in 0..60 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut page = page();
+            build_root(&mut page, (PageNo::new(2), 5), b"shared/m", (PageNo::new(3), 6));
+            let mut model = vec![(vec![], 2, 5), (b"shared/m".to_vec(), 3, 6)];
+            for no in 4..400 {
+                let stem = ["shared/", "shared/prefix/", "sh", ""][rng.usize(..if seed % 2 == 0 { 2 } else { 4 })];
+                let key = format!("{stem}{:03}", rng.u32(..1000)).into_bytes();
+                assert_eq!(view(&page).child_for(&key).unwrap(), model_child(&model, &key), "seed {seed}");
+                if rng.u32(..4) == 0 && model.len() > 1 {
+                    let i = rng.usize(..model.len());
+                    remove(&mut page, i);
+                    model.remove(i);
+                    model[0].0.clear();
+                } else {
+                    let i = model_child(&model, &key) + 1;
+                    if model[i - 1].0 == key {
+                        continue;
+                    }
+                    if insert(&mut page, i, &key, PageNo::new(no), no * 10) {
+                        model.insert(i, (key, no, no * 10));
+                    } else {
+                        let mut right = page.clone();
+                        right[HEADER_LEN..].fill(0);
+                        let separator = split(&mut page, &mut right, i, &key, PageNo::new(no), no * 10, false);
+                        model.insert(i, (key, no, no * 10));
+                        verify(&right).unwrap();
+                        let mut halves = content(&page);
+                        let cut = halves.len();
+                        halves.extend(content(&right));
+                        halves[cut].0 = separator.clone();
+                        assert_eq!(halves, model, "seed {seed}");
+                        assert_eq!(total(&page) + total(&right), model.iter().map(|child| child.2).sum::<u64>());
+                        assert!(merged_len(&page, &separator, &right) > page.len());
+                        model.truncate(cut);
+                    }
+                }
+                verify(&page).unwrap();
+                assert_eq!(content(&page), model, "seed {seed}");
+            }
+        }
+    }
+
+    #[test]
+    fn merge_undoes_split() {
+        let mut left = page();
+        build_root(&mut left, (PageNo::new(2), 1), b"prefix-b", (PageNo::new(3), 2));
+        let mut right = page();
+        build_root(&mut right, (PageNo::new(4), 3), b"prefix-x", (PageNo::new(5), 4));
+        assert!(merged_len(&left, b"prefix-m", &right) <= left.len());
+        merge(&mut left, b"prefix-m", &right);
+        verify(&left).unwrap();
+        let keys: Vec<_> = content(&left).into_iter().map(|(key, ..)| String::from_utf8(key).unwrap()).collect();
+        assert_eq!(keys, ["", "prefix-b", "prefix-m", "prefix-x"]);
+        assert_eq!(total(&left), 10);
+    }
+}

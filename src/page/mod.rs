@@ -1,0 +1,459 @@
+//! # The file format, version 1
+//!
+//! This text is enough to write a second reader. All integers are little-endian; all lengths are in bytes; a *page* is
+//! `page_size` bytes, one of 4096, 8192, 16384, 32768, 65536, fixed when the file is created. Page `n` starts at byte
+//! `n * page_size`. Bytes that no field or record uses are zero. Checksums are CRC32C (Castagnoli).
+//!
+//! ```text
+//! page 0   page 1   page 2 ...                                    page_count - 1 | room to grow
+//! +--------+--------+--------+--------+--------+--------+--------+--------+------|- - - - - -
+//! | meta A | meta B | leaf   | branch | large  | (large)| log    | free   | ...  |
+//! +--------+--------+--------+--------+--------+--------+--------+--------+------|- - - - - -
+//! ```
+//!
+//! The file may be longer than `page_count` pages; what lies behind is room to grow.
+//!
+//! ## Meta slots ([`meta`])
+//!
+//! The first 4,096 bytes of pages 0 and 1 (whatever the page size) are the two meta slots. A commit overwrites the slot
+//! that does not hold the last durable commit. A reader takes the slot with the highest transaction id that passes its
+//! checksum, whose `page_count` pages fit the file, and that is *trusted*; else the other one. If slot A is unreadable,
+//! slot B is looked for at 4096, 8192, ... 65536.
+//!
+//! | at | size | field |
+//! |---|---|---|
+//! | 0 | 8 | magic: `"folio\r\n\0"` |
+//! | 8 | 4 | format version: 1 |
+//! | 12 | 4 | checksum of bytes 0..12 and 16..4096 |
+//! | 16 | 4 | page size |
+//! | 20 | 4 | flags: 0 |
+//! | 24 | 16 | database id: random, fixed at creation |
+//! | 40 | 8 | transaction id |
+//! | 48 | 8 | page count: the first page number past the end |
+//! | 56 | 24 | the catalog, a tree record |
+//! | 80 | 8 | the newest space log page, or 0 |
+//! | 88 | 8 | how many pages the space log has |
+//! | 96 | 1 | trust: 1 synced, 2 digest, 3 boot |
+//! | 97 | 3 | zero |
+//! | 100 | 4 | digest, if trust is 2 |
+//! | 104 | 16 | boot id, if trust is 3 |
+//! | 120 | 8 | how many of the following words are in use |
+//! | 128 | 3968 | space records, 496 words of 8 bytes |
+//!
+//! A *tree record* is: root page (8; 0 if the tree is empty), entry count (8), depth (1; 0 empty, 1 a single leaf),
+//! zero (7).
+//!
+//! Trust says when a meta counts. *Synced*: everything that it refers to was synced before it was written. *Digest*: the
+//! pages that its own transaction wrote (the `taken` extents below `page_count` of the last space record, whose
+//! transaction id is the meta's) may or may not have reached the disk; take them in ascending order, compute the CRC32C of
+//! each whole page, and compare the CRC32C of those four-byte checksums with the digest. *Boot*: nothing was synced; the
+//! meta counts only while the kernel's boot id is still the same, because then the page cache still holds every write.
+//!
+//! ## Page header
+//!
+//! Leaf, branch and space log pages begin with 32 bytes:
+//!
+//! | at | size | field |
+//! |---|---|---|
+//! | 0 | 4 | checksum of the rest of the page |
+//! | 4 | 1 | kind: 1 leaf, 2 branch, 3 space log |
+//! | 5 | 1 | level: 0 for a leaf, a branch is one above its children |
+//! | 6 | 2 | slot count |
+//! | 8 | 8 | the page's own number |
+//! | 16 | 8 | born: the transaction that wrote it |
+//! | 24 | 2 | heap length |
+//! | 26 | 2 | dead bytes: the part of the heap that no record uses |
+//! | 28 | 2 | prefix length |
+//! | 30 | 2 | flags: bit 0, a leaf that refers to large values |
+//!
+//! ## Leaf and branch
+//!
+//! ```text
+//! leaf    | header | slot 0 | slot 1 | ... ->        free        <- ... | record | record |
+//! branch  | header | prefix | slot 0 | slot 1 | ... ->   free    <- ... | record | record |
+//!                                                                |<---- heap length ----->|
+//! ```
+//!
+//! Slots are sorted by key. A *slot* is 8 bytes: `head` (4), `at` (2), `key_len` (2). The record lies `at` bytes from the
+//! start of the page. All keys of a page share their first `prefix length` bytes; the *head* is the next four bytes of
+//! the key read as a big-endian number, zero-padded, stored little-endian like any integer. Comparing heads compares
+//! keys, except where heads are equal. So a search touches the header and the slots, and then one record.
+//!
+//! A **leaf record** is `value_len` (2), key, value: the key is whole, so that it can be lent. If the top bit of `value_len`
+//! is set, the value is a reference to a large value (28 bytes): first page (8), length (8), born (8), CRC32C of the value (4).
+//! `key_len` is the length of the whole key.
+//!
+//! A **branch record** is child page (8), number of entries below it (8), suffix of the separator. The prefix that all
+//! separators share is stored once, behind the header, zero-padded to a multiple of 8 bytes; `key_len` is the length of the
+//! suffix. Slot 0 has no separator (head 0, `key_len` 0): its child holds whatever is less than the separator in slot 1.
+//! The child in slot i holds the keys from separator i on.
+//!
+//! A **large value** is a run of whole pages without a header: the value, then zeros to the end of the page.
+//!
+//! ## Catalog and buckets
+//!
+//! The catalog is a tree like any other. It maps the name of a bucket (1 to 255 bytes of UTF-8) to a *bucket record* of 32
+//! bytes: a tree record (24), flags (4; 0), zero (4).
+//!
+//! ## Space log ([`space_log`])
+//!
+//! The set of free pages is the result of replaying *space records*: first those of the log pages, oldest page first, then
+//! those in the meta. A record is: transaction id (1 word), then a word with the number of extents taken (upper 32
+//! bits) and freed (lower 32 bits), then one word for each extent, taken ones first: first page (upper 40 bits), page count
+//! (lower 24 bits). Replaying it removes every taken page from the set and adds every freed page. Removing what is not
+//! there, or adding what is there, does nothing.
+//!
+//! A log page is: the header (slot count: number of words), then the previous (older) log page (8), then the lap and the
+//! first and last-plus-one page of its *sweep* (8 each), then the words. The chain has as many pages as the meta says; the
+//! `previous` of the last one means nothing. So that the oldest page can always be dropped, each new log page also restates
+//! a part of the set, the pages of its sweep, as a record that takes the whole range and frees what is free in it. When a
+//! later sweep has come round to where a page's own sweep ended, that page has nothing left to say.
+
+pub(crate) mod branch;
+pub(crate) mod large;
+pub(crate) mod leaf;
+pub(crate) mod meta;
+pub(crate) mod space_log;
+
+use std::fmt;
+
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+use crate::error::{Error, Result};
+
+/// The number of a page in the file; or, while a transaction has it dirty, an index into its arena, tagged in the top bit.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct PageNo(u64);
+
+impl PageNo {
+    const DIRTY: u64 = 1 << 63;
+
+    pub(crate) const NONE: PageNo = PageNo(0);
+
+    #[inline]
+    pub(crate) const fn new(no: u64) -> PageNo {
+        PageNo(no)
+    }
+
+    #[inline]
+    pub(crate) const fn get(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) const fn dirty(index: usize) -> PageNo {
+        PageNo(index as u64 | PageNo::DIRTY)
+    }
+
+    /// The arena index, if the page is dirty.
+    #[inline]
+    pub(crate) const fn as_dirty(self) -> Option<usize> {
+        if self.0 & PageNo::DIRTY != 0 { Some((self.0 & !PageNo::DIRTY) as usize) } else { None }
+    }
+}
+
+/// The id of a transaction. Ids grow by one with each commit.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct TxnId(u64);
+
+impl TxnId {
+    pub(crate) const fn new(id: u64) -> TxnId {
+        TxnId(id)
+    }
+
+    /// The id as a number.
+    pub const fn get(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) const fn next(self) -> TxnId {
+        TxnId(self.0 + 1)
+    }
+}
+
+impl fmt::Display for TxnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+pub(crate) const PAGE_LEN_MIN: usize = 4096;
+pub(crate) const PAGE_LEN_MAX: usize = 65536;
+
+/// The first page that is not a meta slot.
+pub(crate) const FIRST_PAGE: u64 = 2;
+
+/// No tree is deeper. With two entries a page, the least that a page can hold, that is four billion leaves.
+pub(crate) const DEPTH_MAX: usize = 32;
+
+pub(crate) const HEADER_LEN: usize = 32;
+pub(crate) const SLOT_LEN: usize = 8;
+
+/// The header of leaf, branch and space log pages. See the table above.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Header {
+    pub(crate) checksum: U32,
+    pub(crate) kind: u8,
+    pub(crate) level: u8,
+    pub(crate) slot_count: U16,
+    pub(crate) no: U64,
+    pub(crate) born: U64,
+    pub(crate) heap_len: U16,
+    pub(crate) dead_len: U16,
+    pub(crate) prefix_len: U16,
+    pub(crate) flags: U16,
+}
+
+const _: () = assert!(size_of::<Header>() == HEADER_LEN);
+
+/// A slot of a leaf or a branch.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Slot {
+    pub(crate) head: U32,
+    pub(crate) at: U16,
+    pub(crate) key_len: U16,
+}
+
+const _: () = assert!(size_of::<Slot>() == SLOT_LEN);
+
+/// Root, entry count and depth of a tree, as the meta and the bucket records hold them.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct TreeRecord {
+    pub(crate) root: U64,
+    pub(crate) entry_count: U64,
+    pub(crate) depth: u8,
+    pub(crate) zero: [u8; 7],
+}
+
+const _: () = assert!(size_of::<TreeRecord>() == 24);
+
+/// The value that the catalog holds for a bucket.
+#[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct BucketRecord {
+    pub(crate) tree: TreeRecord,
+    pub(crate) flags: U32,
+    pub(crate) zero: U32,
+}
+
+const _: () = assert!(size_of::<BucketRecord>() == 32);
+
+pub(crate) const LEAF: u8 = 1;
+pub(crate) const BRANCH: u8 = 2;
+pub(crate) const SPACE_LOG: u8 = 3;
+
+/// Header flag of a leaf: one of its values is large.
+pub(crate) const HAS_LARGE: u16 = 1;
+
+/// The longest key, in bytes: three of them and their records fit a branch, two a leaf.
+pub(crate) const fn key_max(page_len: usize) -> usize {
+    (page_len - HEADER_LEN) / 2 - 48
+}
+
+/// A leaf record (with its slot) above this length moves its value out of the page.
+pub(crate) const fn inline_max(page_len: usize) -> usize {
+    (page_len - HEADER_LEN) / 2
+}
+
+/// The longest value, in bytes: 1 TiB.
+pub(crate) const VALUE_MAX: u64 = 1 << 40;
+
+/// The header of a page that is known to be as long as one.
+#[inline]
+pub(crate) fn header(page: &[u8]) -> &Header {
+    Header::ref_from_prefix(page).expect("a page is longer than its header").0
+}
+
+#[inline]
+pub(crate) fn header_mut(page: &mut [u8]) -> &mut Header {
+    Header::mut_from_prefix(page).expect("a page is longer than its header").0
+}
+
+/// Makes a zeroed buffer an empty page.
+pub(crate) fn init(page: &mut [u8], kind: u8, level: u8) {
+    let header = header_mut(page);
+    header.kind = kind;
+    header.level = level;
+}
+
+/// Writes number, birth and checksum: the last thing that happens to a page before it goes to the store.
+pub(crate) fn seal(page: &mut [u8], no: PageNo, born: TxnId) {
+    let header = header_mut(page);
+    header.no = U64::new(no.get());
+    header.born = U64::new(born.get());
+    let checksum = crc32c::crc32c(&page[4..]);
+    header_mut(page).checksum = U32::new(checksum);
+}
+
+#[cold]
+pub(crate) fn corrupt(page: &[u8], what: &'static str) -> Error {
+    Error::Corrupt { page: Header::ref_from_prefix(page).map_or(0, |(header, _)| header.no.get()), what }
+}
+
+/// Checksum, own number and structure of a page: what is checked once, before anything in the page is believed.
+pub(crate) fn verify(page: &[u8], no: PageNo) -> Result<()> {
+    let bad = |what| Err(Error::Corrupt { page: no.get(), what });
+    let header = header(page);
+    if header.checksum.get() != crc32c::crc32c(&page[4..]) {
+        return bad("checksum mismatch");
+    }
+    if header.no.get() != no.get() {
+        return bad("the page carries another page's number");
+    }
+    verify_structure(page).or_else(bad)
+}
+
+/// Whether a page's slots and records are in bounds, in order, and described rightly.
+pub(crate) fn verify_structure(page: &[u8]) -> Result<(), &'static str> {
+    match header(page).kind {
+        LEAF => leaf::verify(page),
+        BRANCH => branch::verify(page),
+        SPACE_LOG => space_log::verify(page),
+        _ => Err("unknown kind of page"),
+    }
+}
+
+/// The four bytes that stand for a key in its slot: `rest` is the key behind the page's prefix.
+#[inline]
+pub(crate) fn head_of(rest: &[u8]) -> u32 {
+    match rest.first_chunk::<4>() {
+        Some(four) => u32::from_be_bytes(*four),
+        None => {
+            let mut four = [0; 4];
+            four[..rest.len()].copy_from_slice(rest);
+            u32::from_be_bytes(four)
+        }
+    }
+}
+
+/// The number of slots whose head is less than `head`: a binary search without a branch to mispredict.
+#[inline]
+pub(crate) fn lower_bound(slots: &[Slot], head: u32) -> usize {
+    let mut base = 0;
+    let mut len = slots.len();
+    while len > 1 {
+        let half = len / 2;
+        let less = slots[base + half - 1].head.get() < head;
+        base = std::hint::select_unpredictable(less, base + half, base);
+        len -= half;
+    }
+    base + usize::from(len == 1 && slots[base].head.get() < head)
+}
+
+/// The slots from `from` on whose head is `head`, where `from` is their lower bound: almost always none or one.
+#[inline]
+pub(crate) fn equal_run(slots: &[Slot], from: usize, head: u32) -> std::ops::Range<usize> {
+    let is = |i: usize| slots.get(i).is_some_and(|slot| slot.head.get() == head);
+    if !is(from) {
+        from..from
+    } else if !is(from + 1) {
+        from..from + 1
+    } else if head == u32::MAX {
+        from..slots.len()
+    } else {
+        from..from + lower_bound(&slots[from..], head + 1)
+    }
+}
+
+/// The length of the longest common prefix.
+pub(crate) fn common_prefix_len(a: &[u8], b: &[u8]) -> usize {
+    let mut len = 0;
+    for (x, y) in a.chunks_exact(8).zip(b.chunks_exact(8)) {
+        let x = u64::from_le_bytes(x.try_into().expect("eight bytes"));
+        let y = u64::from_le_bytes(y.try_into().expect("eight bytes"));
+        if x != y {
+            return len + (x ^ y).trailing_zeros() as usize / 8;
+        }
+        len += 8;
+    }
+    len + a[len..].iter().zip(&b[len..]).take_while(|(x, y)| x == y).count()
+}
+
+/// Slots of a page whose slot array starts `at` bytes into it.
+#[inline]
+fn slots_at(page: &[u8], at: usize, count: usize) -> Option<&[Slot]> {
+    let bytes = page.get(at..at + count * SLOT_LEN)?;
+    <[Slot]>::ref_from_bytes(bytes).ok()
+}
+
+fn slots_at_mut(page: &mut [u8], at: usize, count: usize) -> &mut [Slot] {
+    <[Slot]>::mut_from_bytes(&mut page[at..at + count * SLOT_LEN]).expect("a whole number of slots")
+}
+
+/// Opens a gap at slot `i` of `count` slots that start at `at`, and fills it.
+fn insert_slot(page: &mut [u8], at: usize, count: usize, i: usize, slot: Slot) {
+    let from = at + i * SLOT_LEN;
+    page.copy_within(from..at + count * SLOT_LEN, from + SLOT_LEN);
+    page[from..from + SLOT_LEN].copy_from_slice(slot.as_bytes());
+    header_mut(page).slot_count = U16::new((count + 1) as u16);
+}
+
+/// Closes slots `range` of `count` slots that start at `at`.
+fn remove_slots(page: &mut [u8], at: usize, count: usize, range: std::ops::Range<usize>) {
+    let end = at + count * SLOT_LEN;
+    let gone = range.len() * SLOT_LEN;
+    page.copy_within(at + range.end * SLOT_LEN..end, at + range.start * SLOT_LEN);
+    page[end - gone..end].fill(0);
+    header_mut(page).slot_count = U16::new((count - range.len()) as u16);
+}
+
+/// Lets go of the `len` bytes of a record: gives them back to the gap if they border on it, else counts them as dead.
+fn release_record(page: &mut [u8], at: usize, len: usize) {
+    page[at..at + len].fill(0);
+    let heap_at = page.len() - usize::from(header(page).heap_len.get());
+    let header = header_mut(page);
+    if at == heap_at {
+        header.heap_len -= len as u16;
+    } else {
+        header.dead_len += len as u16;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slots(heads: &[u32]) -> Vec<Slot> {
+        heads.iter().map(|&head| Slot { head: U32::new(head), at: U16::ZERO, key_len: U16::ZERO }).collect()
+    }
+
+    #[test]
+    fn lower_bound_and_equal_run_agree_with_a_linear_search() {
+        quickcheck::quickcheck(
+            (|mut heads: Vec<u32>, probe: u32| {
+                heads.iter_mut().for_each(|head| *head = if *head % 7 == 0 { u32::MAX } else { *head % 20 });
+                heads.sort();
+                let slots = slots(&heads);
+                [probe % 25, u32::MAX, 0].into_iter().all(|head| {
+                    let lower = heads.iter().filter(|&&x| x < head).count();
+                    let upper = heads.iter().filter(|&&x| x <= head).count();
+                    lower_bound(&slots, head) == lower && equal_run(&slots, lower, head) == (lower..upper)
+                })
+            }) as fn(Vec<u32>, u32) -> bool,
+        );
+    }
+
+    #[test]
+    fn heads_order_as_keys_do() {
+        assert_eq!(head_of(b""), 0);
+        assert_eq!(head_of(b"a"), 0x6100_0000);
+        assert_eq!(head_of(b"abcde"), 0x6162_6364);
+        quickcheck::quickcheck(
+            (|a: Vec<u8>, b: Vec<u8>| a > b || head_of(&a) <= head_of(&b)) as fn(Vec<u8>, Vec<u8>) -> bool,
+        );
+    }
+
+    #[test]
+    fn common_prefix_agrees_with_a_linear_count() {
+        quickcheck::quickcheck(
+            (|mut a: Vec<u8>, b: Vec<u8>, shared: Vec<u8>| {
+                let b = [shared.clone(), b].concat();
+                a.splice(0..0, shared);
+                common_prefix_len(&a, &b) == a.iter().zip(&b).take_while(|(x, y)| x == y).count()
+            }) as fn(Vec<u8>, Vec<u8>, Vec<u8>) -> bool,
+        );
+    }
+}

@@ -1,0 +1,283 @@
+//! Deleting entries: one, a range of them by cutting subtrees, or all; and mending pages that became too empty.
+
+use std::ops::Bound;
+
+use super::put::{Finger, free_if_large};
+use super::range::is_empty;
+use super::{Pages, PagesMut, Path, Tree};
+use crate::error::Result;
+use crate::page::branch::{self, Branch};
+use crate::page::leaf::{self, Leaf, Value};
+use crate::page::{HEADER_LEN, LEAF, PageNo, header};
+
+/// Deletes `key`. Answers whether it was there.
+pub(crate) fn delete<P: PagesMut>(tree: &mut Tree, pages: &mut P, finger: &mut Finger, key: &[u8]) -> Result<bool> {
+    if tree.depth == 0 {
+        return Ok(false);
+    }
+    let Ok(i) = finger.locate(tree, pages.view(), key)? else {
+        return Ok(false);
+    };
+    finger.touch(tree, pages)?;
+    finger.count(tree, pages, -1);
+    let leaf_no = finger.path().nos[finger.path().len - 1];
+    free_if_large(pages, leaf_no, i)?;
+    leaf::remove(pages.page_mut(leaf_no), i);
+    if leaf::live_len(pages.page_mut(leaf_no)) < underfull(pages.page_len()) {
+        let path = finger.path().clone();
+        finger.forget();
+        rebalance(tree, pages, &path)?;
+    }
+    Ok(true)
+}
+
+/// Deletes the entries between two bounds and answers how many there were. Subtrees that lie inside are freed whole.
+pub(crate) fn delete_range<P: PagesMut>(
+    tree: &mut Tree,
+    pages: &mut P,
+    finger: &mut Finger,
+    bounds: (Bound<&[u8]>, Bound<&[u8]>),
+) -> Result<u64> {
+    finger.forget();
+    if tree.depth == 0 || is_empty(bounds) {
+        return Ok(0);
+    }
+    let cut = cut(pages, tree.root, tree.depth - 1, bounds)?;
+    if cut.removed == 0 {
+        return Ok(0);
+    }
+    if cut.left == 0 {
+        pages.free(cut.no)?;
+        *tree = Tree::EMPTY;
+        return Ok(cut.removed);
+    }
+    tree.root = cut.no;
+    tree.entry_count = cut.left;
+    // The pages along the two edges of the gap may be nearly empty now.
+    for bound in [bounds.0, bounds.1] {
+        let (Bound::Included(key) | Bound::Excluded(key)) = bound else { continue };
+        let _place = finger.locate(tree, pages.view(), key)?;
+        finger.touch(tree, pages)?;
+        let path = finger.path().clone();
+        finger.forget();
+        rebalance(tree, pages, &path)?;
+    }
+    Ok(cut.removed)
+}
+
+/// Frees every page of a tree, which is empty afterwards. Answers how many entries it had.
+pub(crate) fn clear<P: PagesMut>(tree: &mut Tree, pages: &mut P, finger: &mut Finger) -> Result<u64> {
+    finger.forget();
+    let removed = if tree.depth == 0 { 0 } else { free_subtree(pages, tree.root, tree.depth - 1)? };
+    *tree = Tree::EMPTY;
+    Ok(removed)
+}
+
+/// What became of a page from which a range was cut: where it is now, and how many entries it kept and lost.
+struct Cut {
+    no: PageNo,
+    left: u64,
+    removed: u64,
+}
+
+fn cut<P: PagesMut>(pages: &mut P, no: PageNo, level: usize, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<Cut> {
+    if level == 0 { cut_leaf(pages, no, bounds) } else { cut_branch(pages, no, level, bounds) }
+}
+
+fn cut_leaf<P: PagesMut>(pages: &mut P, no: PageNo, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<Cut> {
+    let leaf = Leaf::view(pages.view().page(no)?)?;
+    let slot = |key, past: bool| leaf.search(key).map(|place| place.map_or_else(|i| i, |i| i + usize::from(past)));
+    let start = match bounds.0 {
+        Bound::Unbounded => 0,
+        Bound::Included(key) => slot(key, false)?,
+        Bound::Excluded(key) => slot(key, true)?,
+    };
+    let end = match bounds.1 {
+        Bound::Unbounded => leaf.len(),
+        Bound::Included(key) => slot(key, true)?,
+        Bound::Excluded(key) => slot(key, false)?,
+    };
+    let (left, removed) = (leaf.len() - (end - start), end - start);
+    if removed == 0 {
+        return Ok(Cut { no, left: left as u64, removed: 0 });
+    }
+    let no = pages.touch(no)?;
+    for i in start..end {
+        free_if_large(pages, no, i)?;
+    }
+    // A leaf that loses everything is freed by the caller, as it is.
+    if left > 0 {
+        leaf::remove_range(pages.page_mut(no), start..end);
+    }
+    Ok(Cut { no, left: left as u64, removed: removed as u64 })
+}
+
+fn cut_branch<P: PagesMut>(
+    pages: &mut P,
+    no: PageNo,
+    level: usize,
+    bounds: (Bound<&[u8]>, Bound<&[u8]>),
+) -> Result<Cut> {
+    let branch = Branch::view(pages.view().page(no)?, level)?;
+    // Children strictly between these two lie wholly inside the bounds.
+    let first = match bounds.0 {
+        Bound::Unbounded => 0,
+        Bound::Included(key) | Bound::Excluded(key) => branch.child_for(key)?,
+    };
+    let last = match bounds.1 {
+        Bound::Unbounded => branch.len() - 1,
+        Bound::Included(key) | Bound::Excluded(key) => branch.child_for(key)?,
+    };
+    let children: Vec<PageNo> = (first..=last).map(|i| branch.child(i)).collect::<Result<_>>()?;
+    let mut changes = Vec::new();
+    let mut removed = 0;
+    for (i, child) in (first..=last).zip(children) {
+        let inside = (i > first || bounds.0 == Bound::Unbounded) && (i < last || bounds.1 == Bound::Unbounded);
+        if inside {
+            removed += free_subtree(pages, child, level - 1)?;
+            changes.push((i, None));
+            continue;
+        }
+        let cut = cut(pages, child, level - 1, bounds)?;
+        if cut.removed == 0 {
+            continue;
+        }
+        removed += cut.removed;
+        if cut.left == 0 {
+            pages.free(cut.no)?;
+            changes.push((i, None));
+        } else {
+            changes.push((i, Some(cut)));
+        }
+    }
+    let no = if changes.is_empty() { no } else { pages.touch(no)? };
+    for (i, change) in changes.into_iter().rev() {
+        let page = pages.page_mut(no);
+        match change {
+            None => branch::remove(page, i),
+            Some(cut) => {
+                branch::set_child(page, i, cut.no);
+                branch::set_entry_count(page, i, cut.left);
+            }
+        }
+    }
+    let page = pages.view().page(no)?;
+    let left = if header(page).slot_count.get() == 0 { 0 } else { total(page, level)? };
+    Ok(Cut { no, left, removed })
+}
+
+fn total(page: &[u8], level: usize) -> Result<u64> {
+    let branch = Branch::view(page, level)?;
+    branch.entries_in(0..branch.len())
+}
+
+/// Frees a page and all below it. Answers how many entries it held. Leaves are not read beyond their headers, unless
+/// they hold large values.
+fn free_subtree<P: PagesMut>(pages: &mut P, no: PageNo, level: usize) -> Result<u64> {
+    let page = pages.view().page(no)?;
+    let mut removed = 0;
+    if level == 0 {
+        let leaf = Leaf::view(page)?;
+        removed = leaf.len() as u64;
+        if leaf::has_large(page) {
+            let values: Vec<Value<'_>> = (0..leaf.len()).map(|i| leaf.value(i)).collect::<Result<_>>()?;
+            let large = values.into_iter().filter_map(|value| match value {
+                Value::Large(large) => Some(large),
+                Value::Inline(_) => None,
+            });
+            for large in large.collect::<Vec<_>>() {
+                pages.free_large(&large)?;
+            }
+        }
+    } else {
+        let branch = Branch::view(page, level)?;
+        let children: Vec<PageNo> = (0..branch.len()).map(|i| branch.child(i)).collect::<Result<_>>()?;
+        for child in children {
+            removed += free_subtree(pages, child, level - 1)?;
+        }
+    }
+    pages.free(no)?;
+    Ok(removed)
+}
+
+/// A page with fewer live bytes looks for a neighbour to merge with.
+fn underfull(page_len: usize) -> usize {
+    (page_len - HEADER_LEN) / 3
+}
+
+fn live_len(page: &[u8]) -> usize {
+    if header(page).kind == LEAF { leaf::live_len(page) } else { branch::live_len(page) }
+}
+
+/// Goes up a path of dirty pages: frees the empty ones, merges the underfull ones with a neighbour, and takes away roots
+/// that have only one child.
+fn rebalance<P: PagesMut>(tree: &mut Tree, pages: &mut P, path: &Path) -> Result<()> {
+    for step in (1..path.len).rev() {
+        let (no, parent, slot) = (path.nos[step], path.nos[step - 1], path.slot(step - 1));
+        let page = pages.page_mut(no);
+        if header(page).slot_count.get() == 0 {
+            pages.free(no)?;
+            branch::remove(pages.page_mut(parent), slot);
+        } else if live_len(page) < underfull(pages.page_len()) {
+            let level = tree.depth - 1 - step;
+            let siblings = Branch::view(pages.page_mut(parent), level + 1)?.len();
+            let merged = slot > 0 && merge(pages, parent, slot - 1, level)?;
+            if !merged && slot + 1 < siblings {
+                merge(pages, parent, slot, level)?;
+            }
+        }
+    }
+    loop {
+        let page = pages.view().page(tree.root)?;
+        let count = header(page).slot_count.get();
+        if count == 0 {
+            pages.free(tree.root)?;
+            *tree = Tree::EMPTY;
+            return Ok(());
+        }
+        if tree.depth == 1 || count > 1 {
+            return Ok(());
+        }
+        let child = Branch::view(page, tree.depth - 1)?.child(0)?;
+        pages.free(tree.root)?;
+        tree.root = child;
+        tree.depth -= 1;
+    }
+}
+
+/// Merges the children in slots `i` and `i + 1` of a dirty branch, if one page can hold both. Answers whether it did.
+fn merge<P: PagesMut>(pages: &mut P, parent: PageNo, i: usize, level: usize) -> Result<bool> {
+    let view = pages.view();
+    let branch = Branch::view(view.page(parent)?, level + 1)?;
+    let (left, right) = (branch.child(i)?, branch.child(i + 1)?);
+    let separator = branch.separator(i + 1)?;
+    let entry_count = branch.entries_in(i..i + 2)?;
+    let (left_page, right_page) = (view.page(left)?, view.page(right)?);
+    // The siblings may be pages that nobody has looked at yet.
+    if level == 0 {
+        Leaf::view(left_page)?;
+        Leaf::view(right_page)?;
+    } else {
+        Branch::view(left_page, level)?;
+        Branch::view(right_page, level)?;
+    }
+    if live_len(left_page) + live_len(right_page) + HEADER_LEN > pages.page_len() {
+        return Ok(false);
+    }
+    let (left, right) = (pages.touch(left)?, pages.touch(right)?);
+    branch::set_child(pages.page_mut(parent), i, left);
+    branch::set_child(pages.page_mut(parent), i + 1, right);
+    let (left_page, right_page) = pages.pair_mut(left, right);
+    if level == 0 {
+        leaf::merge(left_page, right_page);
+    } else if branch::merged_len(left_page, &separator, right_page) <= left_page.len() {
+        branch::merge(left_page, &separator, right_page);
+    } else {
+        return Ok(false);
+    }
+    let page = pages.page_mut(parent);
+    branch::set_entry_count(page, i, entry_count);
+    branch::remove(page, i + 1);
+    pages.free(right)?;
+    Ok(true)
+}

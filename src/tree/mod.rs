@@ -1,0 +1,252 @@
+//! B+trees over numbered pages. Nothing here knows of files: pages come through [`Pages`], changes go through
+//! [`PagesMut`], and the unit tests run over a plain vector of pages.
+//!
+//! Invariants:
+//! - T1: a page's level is one less than its parent's, so every descent ends; the root's level is `depth - 1`.
+//! - T2: no page of a tree is empty; an empty tree has no page.
+//! - T3: the parent of a dirty page is dirty, up to the root.
+//! - T4: a branch knows the number of entries below each child.
+
+pub(crate) mod check;
+pub(crate) mod cursor;
+pub(crate) mod delete;
+pub(crate) mod put;
+pub(crate) mod range;
+
+#[cfg(test)]
+mod tests;
+
+use zerocopy::little_endian::U64;
+
+use crate::error::{Error, Result};
+use crate::page::branch::Branch;
+use crate::page::large::LargeRef;
+use crate::page::leaf::{Leaf, Value};
+use crate::page::{DEPTH_MAX, PageNo, TreeRecord};
+
+/// Where pages are read. Copied freely: it is a few pointers.
+pub(crate) trait Pages<'p>: Copy {
+    /// The page, checked as far as the options ask.
+    fn page(self, no: PageNo) -> Result<&'p [u8]>;
+
+    /// A large value.
+    fn large(self, large: &LargeRef) -> Result<&'p [u8]>;
+
+    /// Starts loading `lines` cache lines of a page, `at` bytes into it. Never fails, never waits.
+    fn prefetch(self, _no: PageNo, _at: usize, _lines: usize) {}
+
+    /// The value that a leaf holds or refers to.
+    #[inline]
+    fn lend(self, value: Value<'p>) -> Result<&'p [u8]> {
+        match value {
+            Value::Inline(bytes) => Ok(bytes),
+            Value::Large(large) => self.large(&large),
+        }
+    }
+}
+
+/// Where pages are changed. Only dirty pages are; `touch` makes one of any.
+pub(crate) trait PagesMut {
+    type View<'a>: Pages<'a>
+    where
+        Self: 'a;
+
+    /// The pages as they are now.
+    fn view(&self) -> Self::View<'_>;
+
+    fn page_len(&self) -> usize;
+
+    /// A new dirty page, empty.
+    fn alloc(&mut self, kind: u8, level: usize) -> PageNo;
+
+    /// The dirty page for `no`: itself, or a copy that takes its place.
+    fn touch(&mut self, no: PageNo) -> Result<PageNo>;
+
+    /// The bytes of a dirty page.
+    fn page_mut(&mut self, no: PageNo) -> &mut [u8];
+
+    /// The bytes of two dirty pages.
+    fn pair_mut(&mut self, a: PageNo, b: PageNo) -> (&mut [u8], &mut [u8]);
+
+    /// Lets go of a page, dirty or not.
+    fn free(&mut self, no: PageNo) -> Result<()>;
+
+    /// Writes a value out of line.
+    fn put_large(&mut self, value: &[u8]) -> Result<LargeRef>;
+
+    /// Lets go of the run of a large value.
+    fn free_large(&mut self, large: &LargeRef) -> Result<()>;
+}
+
+/// A tree: its root (`NONE` if it is empty), its depth (0 empty, 1 a single leaf) and its number of entries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Tree {
+    pub(crate) root: PageNo,
+    pub(crate) depth: usize,
+    pub(crate) entry_count: u64,
+}
+
+/// Entry number, key order and the like: what an entry is found by.
+pub(crate) type Entry<'p> = (&'p [u8], &'p [u8]);
+
+/// How many cache lines of a page a descent asks for: the header and the first 28 slots.
+const DESCENT_LINES: usize = 4;
+
+/// How many descents of `get_many` are in flight together.
+const BATCH: usize = 32;
+
+impl Tree {
+    pub(crate) const EMPTY: Tree = Tree { root: PageNo::NONE, depth: 0, entry_count: 0 };
+
+    /// The tree that a record in page `holder` describes.
+    pub(crate) fn from_record(record: &TreeRecord, holder: u64) -> Result<Tree> {
+        let tree = Tree {
+            root: PageNo::new(record.root.get()),
+            depth: usize::from(record.depth),
+            entry_count: record.entry_count.get(),
+        };
+        let empty = tree.root == PageNo::NONE;
+        if tree.depth > DEPTH_MAX || empty != (tree.depth == 0) || empty != (tree.entry_count == 0) {
+            return Err(Error::Corrupt { page: holder, what: "a tree record that makes no sense" });
+        }
+        Ok(tree)
+    }
+
+    pub(crate) fn to_record(self) -> TreeRecord {
+        TreeRecord {
+            root: U64::new(self.root.get()),
+            entry_count: U64::new(self.entry_count),
+            depth: self.depth as u8,
+            zero: [0; 7],
+        }
+    }
+
+    /// The value of `key`.
+    #[inline]
+    pub(crate) fn get<'p>(&self, pages: impl Pages<'p>, key: &[u8]) -> Result<Option<&'p [u8]>> {
+        if self.depth == 0 {
+            return Ok(None);
+        }
+        let mut no = self.root;
+        for level in (1..self.depth).rev() {
+            let branch = Branch::view(pages.page(no)?, level)?;
+            no = branch.child(branch.child_for(key)?)?;
+            pages.prefetch(no, 0, DESCENT_LINES);
+        }
+        let leaf = Leaf::view(pages.page(no)?)?;
+        match leaf.find(key)? {
+            Some(i) => Ok(Some(pages.lend(leaf.value(i)?)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The values of `keys`, into `values` of the same length. The keys descend together, a level at a time, so that
+    /// their cache misses overlap.
+    pub(crate) fn get_many<'p, K: AsRef<[u8]>>(
+        &self,
+        pages: impl Pages<'p>,
+        keys: &[K],
+        values: &mut [Option<&'p [u8]>],
+    ) -> Result<()> {
+        values.fill(None);
+        if self.depth == 0 {
+            return Ok(());
+        }
+        for (keys, values) in keys.chunks(BATCH).zip(values.chunks_mut(BATCH)) {
+            let mut nos = [self.root; BATCH];
+            for level in (1..self.depth).rev() {
+                for (no, key) in nos.iter_mut().zip(keys) {
+                    let branch = Branch::view(pages.page(*no)?, level)?;
+                    *no = branch.child(branch.child_for(key.as_ref())?)?;
+                    pages.prefetch(*no, 0, DESCENT_LINES);
+                }
+            }
+            for (no, key) in nos.iter().zip(keys) {
+                if let Some(at) = Leaf::view(pages.page(*no)?)?.probable_at(key.as_ref()) {
+                    pages.prefetch(*no, at, 2);
+                }
+            }
+            for ((no, key), value) in nos.iter().zip(keys).zip(values) {
+                let leaf = Leaf::view(pages.page(*no)?)?;
+                if let Some(i) = leaf.find(key.as_ref())? {
+                    *value = Some(pages.lend(leaf.value(i)?)?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Entry number `n` in key order, counted from 0.
+    pub(crate) fn nth<'p>(&self, pages: impl Pages<'p>, mut n: u64) -> Result<Option<Entry<'p>>> {
+        if n >= self.entry_count {
+            return Ok(None);
+        }
+        let mut no = self.root;
+        for level in (1..self.depth).rev() {
+            let page = pages.page(no)?;
+            let branch = Branch::view(page, level)?;
+            let mut i = 0;
+            loop {
+                if i == branch.len() {
+                    return Err(crate::page::corrupt(page, "entry counts do not add up"));
+                }
+                let below = branch.entry_count(i)?;
+                if n < below {
+                    break;
+                }
+                n -= below;
+                i += 1;
+            }
+            no = branch.child(i)?;
+        }
+        let page = pages.page(no)?;
+        let leaf = Leaf::view(page)?;
+        if n >= leaf.len() as u64 {
+            return Err(crate::page::corrupt(page, "entry counts do not add up"));
+        }
+        let (key, value) = leaf.entry(n as usize)?;
+        Ok(Some((key, pages.lend(value)?)))
+    }
+
+    /// The number of entries with a key less than `key`, and whether `key` itself is there.
+    pub(crate) fn rank<'p>(&self, pages: impl Pages<'p>, key: &[u8]) -> Result<(u64, bool)> {
+        if self.depth == 0 {
+            return Ok((0, false));
+        }
+        let mut rank: u64 = 0;
+        let mut no = self.root;
+        for level in (1..self.depth).rev() {
+            let branch = Branch::view(pages.page(no)?, level)?;
+            let i = branch.child_for(key)?;
+            rank = rank.saturating_add(branch.entries_in(0..i)?);
+            no = branch.child(i)?;
+        }
+        let (i, found) = match Leaf::view(pages.page(no)?)?.search(key)? {
+            Ok(i) => (i, true),
+            Err(i) => (i, false),
+        };
+        Ok((rank.saturating_add(i as u64), found))
+    }
+}
+
+/// The way from the root to a leaf: at each level a page and the slot taken in it. The last step is the leaf.
+#[derive(Clone)]
+pub(crate) struct Path {
+    len: usize,
+    nos: [PageNo; DEPTH_MAX],
+    slots: [u16; DEPTH_MAX],
+}
+
+impl Path {
+    pub(crate) const EMPTY: Path = Path { len: 0, nos: [PageNo::NONE; DEPTH_MAX], slots: [0; DEPTH_MAX] };
+
+    fn push(&mut self, no: PageNo, slot: usize) {
+        self.nos[self.len] = no;
+        self.slots[self.len] = slot as u16;
+        self.len += 1;
+    }
+
+    fn slot(&self, step: usize) -> usize {
+        usize::from(self.slots[step])
+    }
+}

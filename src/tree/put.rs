@@ -1,0 +1,237 @@
+//! Putting entries: find the place, make the path dirty, insert, split upwards.
+
+use super::{Pages, PagesMut, Path, Tree};
+use crate::error::{Error, Result};
+use crate::page::branch::{self, Branch};
+use crate::page::leaf::{self, Leaf, Value};
+use crate::page::{BRANCH, DEPTH_MAX, LEAF, PageNo, inline_max};
+
+/// Where a writer last was in a tree: the next key is often near, and then needs no descent.
+///
+/// Whoever changes a tree by other means than its finger, or writes out its pages, calls `forget`.
+#[derive(Clone)]
+pub(crate) struct Finger {
+    path: Path,
+    /// The leaf is the last one of the tree.
+    is_last: bool,
+}
+
+impl Finger {
+    pub(crate) const NONE: Finger = Finger { path: Path::EMPTY, is_last: false };
+
+    pub(crate) fn forget(&mut self) {
+        self.path.len = 0;
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The leaf that the finger points to.
+    fn leaf_no(&self) -> PageNo {
+        self.path.nos[self.path.len - 1]
+    }
+
+    /// Points to the leaf that `key` belongs to, in a tree that is not empty. Answers the slot that holds the key
+    /// (`Ok`) or before which it belongs (`Err`).
+    pub(super) fn locate<'p>(
+        &mut self,
+        tree: &Tree,
+        pages: impl Pages<'p>,
+        key: &[u8],
+    ) -> Result<Result<usize, usize>> {
+        if self.path.len > 0 {
+            let leaf = Leaf::view(pages.page(self.leaf_no())?)?;
+            if key >= leaf.key(0)? && (self.is_last || key <= leaf.key(leaf.len() - 1)?) {
+                return leaf.search(key);
+            }
+        }
+        self.path.len = 0;
+        self.is_last = true;
+        let mut path = std::mem::replace(&mut self.path, Path::EMPTY);
+        let mut no = tree.root;
+        for level in (1..tree.depth).rev() {
+            let branch = Branch::view(pages.page(no)?, level)?;
+            let i = branch.child_for(key)?;
+            self.is_last &= i + 1 == branch.len();
+            path.push(no, i);
+            no = branch.child(i)?;
+            pages.prefetch(no, 0, super::DESCENT_LINES);
+        }
+        path.push(no, 0);
+        let place = Leaf::view(pages.page(no)?)?.search(key);
+        self.path = path;
+        place
+    }
+
+    /// Makes every page of the path dirty.
+    pub(super) fn touch(&mut self, tree: &mut Tree, pages: &mut impl PagesMut) -> Result<()> {
+        if self.leaf_no().as_dirty().is_some() {
+            return Ok(()); // T3
+        }
+        for step in 0..self.path.len {
+            let no = self.path.nos[step];
+            let dirty = pages.touch(no)?;
+            if dirty == no {
+                continue;
+            }
+            self.path.nos[step] = dirty;
+            match step.checked_sub(1) {
+                None => tree.root = dirty,
+                Some(above) => branch::set_child(pages.page_mut(self.path.nos[above]), self.path.slot(above), dirty),
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds `change` to the entry counts on the path and to the tree's.
+    pub(super) fn count(&self, tree: &mut Tree, pages: &mut impl PagesMut, change: i64) {
+        for step in 0..self.path.len - 1 {
+            branch::add_entries(pages.page_mut(self.path.nos[step]), self.path.slot(step), change);
+        }
+        tree.entry_count = tree.entry_count.wrapping_add_signed(change);
+    }
+}
+
+/// What `put` does about a key that is there, or that comes in the wrong order.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Replace the value.
+    Upsert,
+    /// Leave it as it is.
+    Insert,
+    /// The key must be greater than the last one.
+    Append,
+}
+
+/// Puts an entry. Answers whether the key was there.
+pub(crate) fn put<P: PagesMut>(
+    tree: &mut Tree,
+    pages: &mut P,
+    finger: &mut Finger,
+    key: &[u8],
+    value: &[u8],
+    mode: Mode,
+) -> Result<bool> {
+    if tree.depth == 0 {
+        let value = stored(pages, key, value)?;
+        let root = pages.alloc(LEAF, 0);
+        let fits = leaf::insert(pages.page_mut(root), 0, key, value);
+        assert!(fits, "an empty leaf takes any entry");
+        *tree = Tree { root, depth: 1, entry_count: 1 };
+        finger.forget();
+        return Ok(false);
+    }
+    let place = finger.locate(tree, pages.view(), key)?;
+    match (place, mode) {
+        (Ok(_), Mode::Insert) => return Ok(true),
+        (Ok(_), Mode::Append) => return Err(Error::KeyOrder),
+        (Err(i), Mode::Append) => {
+            let leaf = Leaf::view(pages.view().page(finger.leaf_no())?)?;
+            if !finger.is_last || i < leaf.len() {
+                return Err(Error::KeyOrder);
+            }
+        }
+        _ => {}
+    }
+    let value = stored(pages, key, value)?;
+    finger.touch(tree, pages)?;
+    let leaf_no = finger.leaf_no();
+    match place {
+        Err(i) => {
+            finger.count(tree, pages, 1);
+            if !leaf::insert(pages.page_mut(leaf_no), i, key, value) {
+                split(tree, pages, finger, i, key, value)?;
+            }
+            Ok(false)
+        }
+        Ok(i) => {
+            free_if_large(pages, leaf_no, i)?;
+            if !leaf::replace(pages.page_mut(leaf_no), i, value) {
+                leaf::remove(pages.page_mut(leaf_no), i);
+                split(tree, pages, finger, i, key, value)?;
+            }
+            Ok(true)
+        }
+    }
+}
+
+/// The bytes of the inline value of `key`, which is there and at which the finger just put it; else `None`.
+pub(crate) fn value_mut<'a, P: PagesMut>(
+    tree: &Tree,
+    pages: &'a mut P,
+    finger: &mut Finger,
+    key: &[u8],
+) -> Result<Option<&'a mut [u8]>> {
+    let place = finger.locate(tree, pages.view(), key)?;
+    Ok(place.ok().map(|i| leaf::value_mut(pages.page_mut(finger.leaf_no()), i)))
+}
+
+/// Whether an entry of these lengths keeps its value in the leaf.
+pub(crate) fn is_inline(page_len: usize, key: &[u8], value_len: usize) -> bool {
+    value_len < page_len && leaf::inline_entry_len(key, value_len) <= inline_max(page_len)
+}
+
+/// The value as the leaf stores it; a large one is written.
+fn stored<'v, P: PagesMut>(pages: &mut P, key: &[u8], value: &'v [u8]) -> Result<Value<'v>> {
+    if is_inline(pages.page_len(), key, value.len()) {
+        return Ok(Value::Inline(value));
+    }
+    Ok(Value::Large(pages.put_large(value)?))
+}
+
+/// Frees the run of entry `i` if its value is large.
+pub(super) fn free_if_large<P: PagesMut>(pages: &mut P, leaf_no: PageNo, i: usize) -> Result<()> {
+    let value = Leaf::view(pages.view().page(leaf_no)?)?.value(i)?;
+    if let Value::Large(large) = value {
+        pages.free_large(&large)?;
+    }
+    Ok(())
+}
+
+/// Inserts an entry before slot `i` of the finger's leaf, which has no room for it. The entry is counted already.
+fn split<P: PagesMut>(
+    tree: &mut Tree,
+    pages: &mut P,
+    finger: &mut Finger,
+    i: usize,
+    key: &[u8],
+    value: Value<'_>,
+) -> Result<()> {
+    let path = finger.path.clone();
+    let at_edge = finger.is_last;
+    finger.forget();
+    let leaf_no = path.nos[path.len - 1];
+    let right = pages.alloc(LEAF, 0);
+    let (left_page, right_page) = pages.pair_mut(leaf_no, right);
+    let is_behind = i == usize::from(crate::page::header(left_page).slot_count.get());
+    let cut = leaf::choose_cut(left_page, i, key, &value, at_edge && is_behind);
+    leaf::split(left_page, right_page, &cut, i, key, value);
+    let count = |page: &[u8]| u64::from(crate::page::header(page).slot_count.get());
+    let mut left_count = count(left_page);
+    let mut new = (cut.separator, right, count(right_page));
+
+    // Each round puts the new page beside the one that was split; a branch without room is split in turn.
+    for step in (0..path.len - 1).rev() {
+        let (branch_no, slot) = (path.nos[step], path.slot(step));
+        let page = pages.page_mut(branch_no);
+        branch::set_entry_count(page, slot, left_count);
+        if branch::insert(page, slot + 1, &new.0, new.1, new.2) {
+            return Ok(());
+        }
+        let right = pages.alloc(BRANCH, tree.depth - 1 - step);
+        let (left_page, right_page) = pages.pair_mut(branch_no, right);
+        let is_behind = slot + 1 == usize::from(crate::page::header(left_page).slot_count.get());
+        let separator = branch::split(left_page, right_page, slot + 1, &new.0, new.1, new.2, at_edge && is_behind);
+        left_count = branch::total(left_page);
+        new = (separator, right, branch::total(right_page));
+    }
+    if tree.depth == DEPTH_MAX {
+        return Err(Error::Corrupt { page: path.nos[0].get(), what: "the tree is deeper than a tree can be" });
+    }
+    let root = pages.alloc(BRANCH, tree.depth);
+    branch::build_root(pages.page_mut(root), (tree.root, left_count), &new.0, (new.1, new.2));
+    tree.root = root;
+    tree.depth += 1;
+    Ok(())
+}

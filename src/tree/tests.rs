@@ -1,0 +1,362 @@
+//! Trees over a vector of pages, against `BTreeMap`, at every page size.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use super::check::{Auditor, check};
+use super::cursor::Cursor;
+use super::delete::{clear, delete, delete_range};
+use super::put::{Finger, Mode, put};
+use super::range::Range;
+use super::*;
+use crate::page::space_log::Extent;
+use crate::page::{self, TxnId, init, seal};
+
+/// Pages in a vector. All are dirty until `clean` says otherwise; large values have numbers past them.
+struct VecPages {
+    page_len: usize,
+    pages: Vec<Option<Vec<u8>>>,
+    clean: Vec<Option<Vec<u8>>>,
+    large: Vec<Option<Vec<u8>>>,
+}
+
+const LARGE_BASE: u64 = 1 << 30;
+
+impl VecPages {
+    fn new(page_len: usize) -> VecPages {
+        VecPages { page_len, pages: Vec::new(), clean: vec![None, None], large: Vec::new() }
+    }
+
+    /// Turns the dirty pages of a tree into clean ones, as a commit does.
+    fn clean(&mut self, no: PageNo) -> PageNo {
+        let Some(index) = no.as_dirty() else { return no };
+        let mut page = self.pages[index].take().expect("a page in use");
+        if page::header(&page).kind == page::BRANCH {
+            let level = usize::from(page::header(&page).level);
+            for i in 0..Branch::view(&page, level).unwrap().len() {
+                let child = Branch::view(&page, level).unwrap().child(i).unwrap();
+                let child = self.clean(child);
+                page::branch::set_child(&mut page, i, child);
+            }
+        }
+        let no = PageNo::new(self.clean.len() as u64);
+        seal(&mut page, no, TxnId::new(1));
+        self.clean.push(Some(page));
+        no
+    }
+
+    fn in_use(&self) -> usize {
+        [&self.pages, &self.clean].iter().flat_map(|pages| pages.iter()).filter(|page| page.is_some()).count()
+    }
+}
+
+impl<'p> Pages<'p> for &'p VecPages {
+    fn page(self, no: PageNo) -> Result<&'p [u8]> {
+        let page = match no.as_dirty() {
+            Some(index) => self.pages.get(index),
+            None => self.clean.get(no.get() as usize),
+        };
+        Ok(page.expect("a page that was allocated").as_deref().expect("a page in use"))
+    }
+
+    fn large(self, large: &LargeRef) -> Result<&'p [u8]> {
+        Ok(self.large[(large.page().get() - LARGE_BASE) as usize].as_deref().expect("a value in use"))
+    }
+}
+
+impl PagesMut for VecPages {
+    type View<'a> = &'a VecPages;
+
+    fn view(&self) -> &VecPages {
+        self
+    }
+
+    fn page_len(&self) -> usize {
+        self.page_len
+    }
+
+    fn alloc(&mut self, kind: u8, level: usize) -> PageNo {
+        let mut page = vec![0; self.page_len];
+        init(&mut page, kind, level as u8);
+        self.pages.push(Some(page));
+        PageNo::dirty(self.pages.len() - 1)
+    }
+
+    fn touch(&mut self, no: PageNo) -> Result<PageNo> {
+        if no.as_dirty().is_some() {
+            return Ok(no);
+        }
+        self.pages.push(self.clean[no.get() as usize].take());
+        Ok(PageNo::dirty(self.pages.len() - 1))
+    }
+
+    fn page_mut(&mut self, no: PageNo) -> &mut [u8] {
+        self.pages[no.as_dirty().expect("a dirty page")].as_deref_mut().expect("a page in use")
+    }
+
+    fn pair_mut(&mut self, a: PageNo, b: PageNo) -> (&mut [u8], &mut [u8]) {
+        let (a, b) = (a.as_dirty().expect("dirty"), b.as_dirty().expect("dirty"));
+        let [a, b] = self.pages.get_disjoint_mut([a, b]).expect("two pages");
+        (a.as_deref_mut().expect("in use"), b.as_deref_mut().expect("in use"))
+    }
+
+    fn free(&mut self, no: PageNo) -> Result<()> {
+        let page = match no.as_dirty() {
+            Some(index) => &mut self.pages[index],
+            None => &mut self.clean[no.get() as usize],
+        };
+        page.take().expect("a page is freed once");
+        Ok(())
+    }
+
+    fn put_large(&mut self, value: &[u8]) -> Result<LargeRef> {
+        self.large.push(Some(value.to_vec()));
+        let no = PageNo::new(LARGE_BASE + self.large.len() as u64 - 1);
+        Ok(LargeRef::new(no, value.len() as u64, TxnId::new(1), crc32c::crc32c(value)))
+    }
+
+    fn free_large(&mut self, large: &LargeRef) -> Result<()> {
+        self.large[(large.page().get() - LARGE_BASE) as usize].take().expect("a value is freed once");
+        Ok(())
+    }
+}
+
+/// Counts pages and demands that there is nothing to find.
+#[derive(Default)]
+struct Strict {
+    pages: usize,
+    large: usize,
+}
+
+impl Auditor for Strict {
+    fn claim(&mut self, extent: Extent) -> bool {
+        if extent.first < LARGE_BASE {
+            self.pages += 1
+        } else {
+            self.large += 1
+        }
+        true
+    }
+
+    fn problem(&mut self, page: Option<u64>, what: String) {
+        panic!("page {page:?}: {what}");
+    }
+}
+
+struct Run {
+    rng: fastrand::Rng,
+    pages: VecPages,
+    tree: Tree,
+    finger: Finger,
+    model: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+impl Run {
+    fn new(seed: u64, page_len: usize) -> Run {
+        Run {
+            rng: fastrand::Rng::with_seed(seed),
+            pages: VecPages::new(page_len),
+            tree: Tree::EMPTY,
+            finger: Finger::NONE,
+            model: BTreeMap::new(),
+        }
+    }
+
+    fn key(&mut self) -> Vec<u8> {
+        match self.rng.u32(..10) {
+            0 => vec![b'k'; self.rng.usize(..page::key_max(self.pages.page_len))],
+            1..5 => format!("a/long/shared/prefix/{:05}", self.rng.u32(..3000)).into_bytes(),
+            5..9 => self.rng.u32(..3000).to_be_bytes().to_vec(),
+            _ => vec![],
+        }
+    }
+
+    fn value(&mut self) -> Vec<u8> {
+        let len = match self.rng.u32(..20) {
+            0 => self.rng.usize(..self.pages.page_len * 2),
+            1..4 => self.rng.usize(..self.pages.page_len / 2),
+            _ => self.rng.usize(..150),
+        };
+        vec![self.rng.u8(..); len]
+    }
+
+    fn bounds(&mut self) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+        let mut bound = || match self.rng.u32(..3) {
+            0 => Bound::Unbounded,
+            1 => Bound::Included(self.key()),
+            _ => Bound::Excluded(self.key()),
+        };
+        (bound(), bound())
+    }
+
+    fn in_bounds(&self, (start, end): &(Bound<Vec<u8>>, Bound<Vec<u8>>)) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let inside = |key: &[u8]| {
+            (match start {
+                Bound::Unbounded => true,
+                Bound::Included(start) => key >= start.as_slice(),
+                Bound::Excluded(start) => key > start.as_slice(),
+            }) && (match end {
+                Bound::Unbounded => true,
+                Bound::Included(end) => key <= end.as_slice(),
+                Bound::Excluded(end) => key < end.as_slice(),
+            })
+        };
+        self.model.iter().filter(|(key, _)| inside(key)).map(|(k, v)| (k.clone(), v.clone())).collect()
+    }
+
+    fn step(&mut self) {
+        let key = self.key();
+        match self.rng.u32(..100) {
+            0..55 => {
+                let value = self.value();
+                let mode = if self.rng.bool() { Mode::Upsert } else { Mode::Insert };
+                let was = put(&mut self.tree, &mut self.pages, &mut self.finger, &key, &value, mode).unwrap();
+                assert_eq!(was, self.model.contains_key(&key));
+                if !was || mode == Mode::Upsert {
+                    self.model.insert(key, value);
+                }
+            }
+            55..94 => {
+                let was = delete(&mut self.tree, &mut self.pages, &mut self.finger, &key).unwrap();
+                assert_eq!(was, self.model.remove(&key).is_some());
+            }
+            94..96 => {
+                let bounds = self.bounds();
+                let gone = self.in_bounds(&bounds);
+                let borrowed = (bounds.0.as_ref().map(Vec::as_slice), bounds.1.as_ref().map(Vec::as_slice));
+                let count = delete_range(&mut self.tree, &mut self.pages, &mut self.finger, borrowed).unwrap();
+                assert_eq!(count, gone.len() as u64);
+                gone.iter().for_each(|(key, _)| drop(self.model.remove(key)));
+            }
+            96..99 => {
+                // A commit: every page becomes clean.
+                self.finger.forget();
+                if self.tree.depth > 0 {
+                    self.tree.root = self.pages.clean(self.tree.root);
+                }
+            }
+            _ => {
+                if self.rng.u32(..10) == 0 {
+                    let count = clear(&mut self.tree, &mut self.pages, &mut self.finger).unwrap();
+                    assert_eq!(count, self.model.len() as u64);
+                    self.model.clear();
+                }
+            }
+        }
+    }
+
+    /// The tree against the model, whole, by every way of reading.
+    fn compare(&mut self) {
+        let bounds = self.bounds();
+        let key = self.key();
+        let pages = &self.pages;
+        let mut audit = Strict::default();
+        let mut copy = VecPages {
+            page_len: pages.page_len,
+            pages: pages.pages.clone(),
+            clean: pages.clean.clone(),
+            large: pages.large.clone(),
+        };
+        let mut tree = self.tree;
+        if tree.depth > 0 {
+            tree.root = copy.clean(tree.root);
+        }
+        let count = check(&tree, &copy, copy.page_len, &mut audit);
+        assert_eq!(count, self.model.len() as u64);
+        assert_eq!(audit.pages, pages.in_use(), "a page is lost");
+        assert_eq!(audit.large, pages.large.iter().flatten().count(), "a large value is lost");
+        assert_eq!(self.tree.entry_count, self.model.len() as u64);
+
+        let borrowed = (bounds.0.as_ref().map(Vec::as_slice), bounds.1.as_ref().map(Vec::as_slice));
+        let expected = self.in_bounds(&bounds);
+        let own = |entry: Result<Entry<'_>>| entry.map(|(k, v)| (k.to_vec(), v.to_vec())).unwrap();
+        let range = || Range::new(pages, self.tree, borrowed).unwrap();
+        assert_eq!(range().map(own).collect::<Vec<_>>(), expected);
+        let mut backward: Vec<_> = range().rev().map(own).collect();
+        backward.reverse();
+        assert_eq!(backward, expected);
+        // From both ends in turn.
+        let (mut front, mut back) = (Vec::new(), Vec::new());
+        let mut range = range();
+        loop {
+            let forward = self.rng.bool();
+            let Some(entry) = (if forward { range.next() } else { range.next_back() }) else { break };
+            if forward { front.push(own(entry)) } else { back.push(own(entry)) }
+        }
+        assert!(range.next().is_none() && range.next_back().is_none());
+        back.reverse();
+        assert_eq!([front, back].concat(), expected);
+
+        assert_eq!(self.tree.get(pages, &key).unwrap(), self.model.get(&key).map(Vec::as_slice));
+        let (rank, found) = self.tree.rank(pages, &key).unwrap();
+        assert_eq!(rank, self.model.range(..key.clone()).count() as u64);
+        assert_eq!(found, self.model.contains_key(&key));
+        if let Some((at, (k, v))) = self.model.iter().enumerate().nth(self.rng.usize(..self.model.len().max(1))) {
+            assert_eq!(self.tree.nth(pages, at as u64).unwrap(), Some((k.as_slice(), v.as_slice())));
+        }
+        assert_eq!(self.tree.nth(pages, self.model.len() as u64).unwrap(), None);
+        let mut cursor = Cursor::new(pages, self.tree);
+        cursor.seek(&key, false).unwrap();
+        let next = self.model.range(key.clone()..).next();
+        assert_eq!(cursor.entry().unwrap(), next.map(|(k, v)| (k.as_slice(), v.as_slice())));
+        cursor.prev().unwrap();
+        let before = self.model.range(..key.clone()).next_back();
+        assert_eq!(cursor.entry().unwrap(), before.map(|(k, v)| (k.as_slice(), v.as_slice())));
+        let keys: Vec<_> = self.model.keys().step_by(7).cloned().chain([key]).collect();
+        let mut values = vec![None; keys.len()];
+        self.tree.get_many(pages, &keys, &mut values).unwrap();
+        for (key, value) in keys.iter().zip(values) {
+            assert_eq!(value, self.model.get(key).map(Vec::as_slice));
+        }
+    }
+}
+
+#[test]
+fn random_operations_agree_with_a_btree_map_at_every_page_size() {
+    for (page_len, seeds) in [(4096, 8), (8192, 3), (16384, 2), (32768, 1), (65536, 1)] {
+        for seed in 0..seeds {
+            println!("page_len {page_len} seed {seed}");
+            let mut run = Run::new(seed, page_len);
+            for step in 0..6000 {
+                run.step();
+                if step % 150 == 0 {
+                    run.compare();
+                }
+            }
+            run.compare();
+        }
+    }
+}
+
+#[test]
+fn sorted_input_fills_its_pages() {
+    let mut run = Run::new(1, 4096);
+    for n in 0..20_000u64 {
+        let key = n.to_be_bytes();
+        put(&mut run.tree, &mut run.pages, &mut run.finger, &key, &key, Mode::Append).unwrap();
+        run.model.insert(key.to_vec(), key.to_vec());
+    }
+    run.compare();
+    // 26 bytes an entry, 4,064 bytes a leaf.
+    let full = 20_000_usize.div_ceil(4064 / 26);
+    assert!(run.pages.in_use() <= full + full / 50 + 3, "{} pages", run.pages.in_use());
+    let err = put(&mut run.tree, &mut run.pages, &mut run.finger, &7u64.to_be_bytes(), b"", Mode::Append);
+    assert!(matches!(err, Err(Error::KeyOrder)));
+}
+
+#[test]
+fn t24_random_deletes_leave_pages_reasonably_full() {
+    let mut run = Run::new(3, 4096);
+    let mut keys: Vec<u64> = (0..40_000).collect();
+    run.rng.shuffle(&mut keys);
+    for key in &keys {
+        put(&mut run.tree, &mut run.pages, &mut run.finger, &key.to_be_bytes(), &[1; 50], Mode::Upsert).unwrap();
+    }
+    run.rng.shuffle(&mut keys);
+    for key in &keys[..36_000] {
+        assert!(delete(&mut run.tree, &mut run.pages, &mut run.finger, &key.to_be_bytes()).unwrap());
+    }
+    let measure = check::measure(&run.tree, &run.pages, 4096, u64::MAX).unwrap();
+    let fill = measure.used_len as f64 / ((measure.leaf_pages + measure.branch_pages) * 4096) as f64;
+    assert!(fill > 0.4, "fill {fill}");
+}

@@ -1,0 +1,197 @@
+//! A set of pages as disjoint extents, found by place and by size. Every operation is O(log extents) for each extent
+//! that it touches.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::page::space_log::Extent;
+
+#[derive(Default, Clone)]
+pub(crate) struct ExtentSet {
+    by_first: BTreeMap<u64, u64>,
+    by_count: BTreeSet<(u64, u64)>,
+    page_count: u64,
+}
+
+impl ExtentSet {
+    pub(crate) fn page_count(&self) -> u64 {
+        self.page_count
+    }
+
+    pub(crate) fn extent_count(&self) -> usize {
+        self.by_first.len()
+    }
+
+    /// The extents in order.
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = Extent> {
+        self.by_first.iter().map(|(&first, &count)| Extent::new(first, count))
+    }
+
+    /// The part of the set from page `from` on.
+    pub(crate) fn iter_from(&self, from: u64) -> impl Iterator<Item = Extent> {
+        let straddling = self.by_first.range(..from).next_back().map(|(&first, &count)| Extent::new(first, count));
+        let straddling = straddling.filter(|extent| extent.end() > from);
+        let straddling = straddling.map(|extent| Extent::new(from, extent.end() - from));
+        let rest = self.by_first.range(from..).map(|(&first, &count)| Extent::new(first, count));
+        straddling.into_iter().chain(rest)
+    }
+
+    fn link(&mut self, extent: Extent) {
+        self.by_first.insert(extent.first, extent.count);
+        self.by_count.insert((extent.count, extent.first));
+        self.page_count += extent.count;
+    }
+
+    fn unlink(&mut self, extent: Extent) {
+        self.by_first.remove(&extent.first);
+        self.by_count.remove(&(extent.count, extent.first));
+        self.page_count -= extent.count;
+    }
+
+    /// The last extent that begins before `end`, if it reaches `from` or beyond.
+    fn last_reaching(&self, from: u64, end: u64) -> Option<Extent> {
+        let (&first, &count) = self.by_first.range(..end).next_back()?;
+        (first + count >= from).then_some(Extent::new(first, count))
+    }
+
+    /// Adds pages; those that are there already stay.
+    pub(crate) fn insert(&mut self, extent: Extent) {
+        if extent.count == 0 {
+            return;
+        }
+        let (mut first, mut end) = (extent.first, extent.end());
+        // Takes in whatever overlaps or borders on it, from the right.
+        while let Some(near) = self.last_reaching(first, end + 1) {
+            first = first.min(near.first);
+            end = end.max(near.end());
+            self.unlink(near);
+        }
+        self.link(Extent::new(first, end - first));
+    }
+
+    /// Removes pages; those that are not there are passed over.
+    pub(crate) fn remove(&mut self, extent: Extent) {
+        if extent.count == 0 {
+            return;
+        }
+        while let Some(near) = self.last_reaching(extent.first + 1, extent.end()) {
+            self.unlink(near);
+            if near.end() > extent.end() {
+                self.link(Extent::new(extent.end(), near.end() - extent.end()));
+            }
+            if near.first < extent.first {
+                self.link(Extent::new(near.first, extent.first - near.first));
+            }
+        }
+    }
+
+    /// Whether any of these pages is in the set.
+    pub(crate) fn overlaps(&self, extent: Extent) -> bool {
+        extent.count > 0 && self.last_reaching(extent.first + 1, extent.end()).is_some()
+    }
+
+    /// Whether all of these pages are in the set.
+    pub(crate) fn contains(&self, extent: Extent) -> bool {
+        let near = self.by_first.range(..=extent.first).next_back();
+        near.is_some_and(|(&first, &count)| first + count >= extent.end())
+    }
+
+    /// Takes `count` pages in a row out of the smallest extent that has them.
+    pub(crate) fn take_run(&mut self, count: u64) -> Option<Extent> {
+        let &(has, first) = self.by_count.range((count, 0)..).next()?;
+        self.unlink(Extent::new(first, has));
+        if has > count {
+            self.link(Extent::new(first + count, has - count));
+        }
+        Some(Extent::new(first, count))
+    }
+
+    /// Takes the largest extent.
+    pub(crate) fn take_largest(&mut self) -> Option<Extent> {
+        let &(count, first) = self.by_count.last()?;
+        let extent = Extent::new(first, count);
+        self.unlink(extent);
+        Some(extent)
+    }
+
+    /// Takes the extent that ends at page `end`.
+    pub(crate) fn take_ending_at(&mut self, end: u64) -> Option<Extent> {
+        let last = self.last_reaching(end, end)?;
+        self.unlink(last);
+        Some(last)
+    }
+}
+
+impl FromIterator<Extent> for ExtentSet {
+    fn from_iter<I: IntoIterator<Item = Extent>>(extents: I) -> ExtentSet {
+        let mut set = ExtentSet::default();
+        extents.into_iter().for_each(|extent| set.insert(extent));
+        set
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn agrees_with_a_set_of_pages() {
+        fn property(steps: Vec<(u8, u8, u8)>) -> bool {
+            let mut set = ExtentSet::default();
+            let mut model = BTreeSet::new();
+            for (what, first, count) in steps {
+                let extent = Extent::new(u64::from(first), u64::from(count % 9));
+                let pages = || extent.first..extent.end();
+                assert_eq!(set.overlaps(extent), pages().any(|page| model.contains(&page)));
+                if extent.count > 0 {
+                    assert_eq!(set.contains(extent), pages().all(|page| model.contains(&page)));
+                }
+                match what % 5 {
+                    0 | 1 => {
+                        set.insert(extent);
+                        model.extend(pages());
+                    }
+                    2 => {
+                        set.remove(extent);
+                        pages().for_each(|page| drop(model.remove(&page)));
+                    }
+                    3 if extent.count > 0 => {
+                        if let Some(run) = set.take_run(extent.count) {
+                            assert_eq!(run.count, extent.count);
+                            (run.first..run.end()).for_each(|page| assert!(model.remove(&page)));
+                        }
+                    }
+                    _ => {
+                        let last = set.iter().next_back();
+                        if let Some(last) = last {
+                            assert_eq!(set.take_ending_at(last.end()), Some(last));
+                            (last.first..last.end()).for_each(|page| assert!(model.remove(&page)));
+                        }
+                    }
+                }
+                let pages: Vec<u64> = set.iter().flat_map(|extent| extent.first..extent.end()).collect();
+                assert!(pages.iter().eq(model.iter()));
+                assert_eq!(set.page_count(), model.len() as u64);
+                let ends: Vec<_> = set.iter().collect();
+                assert!(ends.windows(2).all(|pair| pair[0].end() < pair[1].first), "extents border on each other");
+                let from = u64::from(first);
+                assert!(set.iter_from(from).flat_map(|e| e.first..e.end()).eq(model.range(from..).copied()));
+            }
+            true
+        }
+        quickcheck::quickcheck(property as fn(Vec<(u8, u8, u8)>) -> bool);
+    }
+
+    #[test]
+    fn t20_a_run_is_found_quickly_among_a_million_fragments() {
+        let mut set: ExtentSet = (0..1_000_000).map(|n| Extent::new(n * 3, 1 + n % 2)).collect();
+        set.insert(Extent::new(5_000_000, 40));
+        let start = std::time::Instant::now();
+        assert_eq!(set.take_run(33), Some(Extent::new(5_000_000, 33)));
+        for _ in 0..1000 {
+            assert!(set.take_run(2).is_some());
+        }
+        assert!(start.elapsed().as_millis() < 500, "{:?}", start.elapsed());
+    }
+}

@@ -1,0 +1,511 @@
+//! Transactions: snapshots that readers pin, one writer that makes the next one, and the commit between.
+//!
+//! Invariants:
+//! - I1: a page that a pinned snapshot, the last durable commit or the current snapshot can reach is never written.
+//! - I2: a published snapshot is whole: its pages are in the store and its map covers them before `publish`.
+//! - I3: ids of published snapshots follow each other without a gap.
+//! - I4: the meta slot of the last durable commit is never overwritten.
+//! - I5: maps are only added; one that a reader uses stays until the database is closed.
+//! - I6: after a failed sync or meta write nothing is written any more.
+//! - I7: the store is never cut below a pinned snapshot or the last durable commit.
+
+pub(crate) mod commit;
+pub(crate) mod dirty;
+pub(crate) mod extents;
+pub(crate) mod read;
+pub(crate) mod readers;
+pub(crate) mod recover;
+pub(crate) mod space;
+pub(crate) mod write;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Instant;
+
+use dirty::{Buffer, DirtyPages};
+use readers::Readers;
+use space::Space;
+
+use crate::disk::map::{ForkGuard, Map};
+use crate::disk::store::Store;
+use crate::error::{Error, Result};
+use crate::options::{Durability, Options, Verify};
+use crate::page::large::LargeRef;
+use crate::page::meta::{META_LEN, Meta, Trust};
+use crate::page::{PageNo, TxnId};
+use crate::tree::{Pages, Tree};
+
+/// A committed state: which pages there are and where the catalog is, and the map to read them through.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) txn: TxnId,
+    pub(crate) catalog: Tree,
+    pub(crate) page_count: u64,
+    pub(crate) map: usize,
+}
+
+/// What all handles of an open database share.
+pub(crate) struct Shared {
+    pub(crate) options: Settings,
+    pub(crate) store: Box<dyn Store>,
+    maps: Maps,
+    pub(crate) readers: Readers,
+    writer: WriterLock,
+    failed: AtomicBool,
+    pub(crate) counters: Counters,
+    fork_guard: ForkGuard,
+    /// Dropped last, when the store has let go of the file: it ends the entry in the registry.
+    registration: OnceLock<Registration>,
+}
+
+/// The options that matter after opening.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) page_len: usize,
+    pub(crate) durability: Durability,
+    pub(crate) sync_bytes: u64,
+    pub(crate) dirty_limit: usize,
+    pub(crate) max_size: u64,
+    pub(crate) read_only: bool,
+    pub(crate) verify: Verify,
+}
+
+/// What has happened since open.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) commits: AtomicU64,
+    pub(crate) syncs: AtomicU64,
+    pub(crate) bytes_written: AtomicU64,
+}
+
+/// The least address space that a map takes, so that small databases grow without a remap.
+const RESERVE_MIN: u64 = 1 << 30;
+
+impl Shared {
+    /// Opens what is in the store.
+    pub(crate) fn open(store: Box<dyn Store>, options: &Options) -> Result<Shared> {
+        let recovered = recover::recover(&*store)?;
+        let fields = recovered.meta.fields();
+        let settings = Settings {
+            page_len: fields.page_len,
+            durability: options.durability,
+            sync_bytes: options.sync_bytes,
+            dirty_limit: options.dirty_limit.max(64 * fields.page_len),
+            max_size: options.max_size,
+            read_only: options.read_only,
+            verify: options.verify,
+        };
+        let snapshot = Snapshot {
+            txn: fields.txn,
+            catalog: Tree::from_record(&fields.catalog, 0)?,
+            page_count: fields.page_count,
+            map: 0,
+        };
+        let writer = Writer::new(recovered);
+        let shared = Shared {
+            options: settings,
+            maps: Maps::default(),
+            readers: Readers::new(&snapshot),
+            failed: AtomicBool::new(false),
+            counters: Counters::default(),
+            fork_guard: ForkGuard::new().map_err(Error::io("preparing for a fork"))?,
+            store,
+            writer: WriterLock::new(writer),
+            registration: OnceLock::new(),
+        };
+        shared.map_to(shared.file_len()?)?;
+        Ok(shared)
+    }
+
+    /// Ties an entry in the registry to the life of this.
+    pub(crate) fn register(&self, registration: Registration) {
+        self.registration.get_or_init(|| registration);
+    }
+
+    pub(crate) fn file_len(&self) -> Result<u64> {
+        self.store.len().map_err(Error::io("reading the length of the database"))
+    }
+
+    /// Refuses use in a forked child, which shares file and lock with its parent but not the table of pins.
+    #[inline]
+    pub(crate) fn check_process(&self) -> Result<()> {
+        if self.fork_guard.is_intact() { Ok(()) } else { Err(Error::Forked) }
+    }
+
+    /// The newest map and its index.
+    pub(crate) fn newest_map(&self) -> (usize, &Map) {
+        let index = self.maps.newest.load(Ordering::Acquire);
+        (index, self.map(index))
+    }
+
+    #[inline]
+    pub(crate) fn map(&self, index: usize) -> &Map {
+        self.maps.maps[index].get().expect("a published map")
+    }
+
+    /// Makes the newest map cover a store of `len` bytes, by a new one if need be.
+    fn map_to(&self, len: u64) -> Result<()> {
+        let page_len = self.options.page_len as u64;
+        let count = self.maps.count.load(Ordering::Relaxed);
+        if count > 0 {
+            let (_, map) = self.newest_map();
+            if map.capacity() * page_len >= len {
+                map.set_limit(len / page_len);
+                return Ok(());
+            }
+        }
+        let reserve = len.saturating_mul(2).max(RESERVE_MIN).next_multiple_of(page_len);
+        let region = self.store.region(reserve).map_err(Error::io("mapping the database"))?;
+        let map = Map::new(region, self.options.page_len, len / page_len, self.options.verify);
+        if count > 0 {
+            map.inherit(self.newest_map().1);
+        }
+        // Each map is twice the one before, so they do not run out.
+        self.maps.maps[count].get_or_init(|| map);
+        self.maps.newest.store(count, Ordering::Release);
+        self.maps.count.store(count + 1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Lowers every map's limit: the store is about to be cut.
+    fn unmap_from(&self, page_count: u64) {
+        for map in self.maps.maps.iter().map_while(OnceLock::get) {
+            map.set_limit(page_count);
+        }
+    }
+
+    fn sync_store(&self) -> Result<()> {
+        self.counters.syncs.fetch_add(1, Ordering::Relaxed);
+        self.store.sync().map_err(|source| self.fail("syncing the database", source))
+    }
+
+    fn write_store(&self, bytes: &[u8], at: u64) -> std::io::Result<()> {
+        self.counters.bytes_written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.store.write_at(bytes, at)
+    }
+
+    /// Writes a meta into a slot.
+    fn write_meta(&self, meta: &Meta, slot: usize) -> Result<()> {
+        use zerocopy::IntoBytes;
+        let at = (slot * self.options.page_len) as u64;
+        self.write_store(meta.as_bytes(), at).map_err(|source| self.fail("writing a meta slot", source))
+    }
+
+    /// I6: what the disk holds is unknown from here on.
+    fn fail(&self, doing: &'static str, source: std::io::Error) -> Error {
+        self.failed.store(true, Ordering::Release);
+        Error::Io { doing, source }
+    }
+
+    /// Takes the writer's seat: waits for it, or answers `None` if it is taken.
+    pub(crate) fn lock_writer(&self, wait: bool) -> Result<Option<Box<Writer>>> {
+        self.check_process()?;
+        if self.options.read_only {
+            return Err(Error::ReadOnly);
+        }
+        let Some(writer) = self.writer.lock(wait) else { return Ok(None) };
+        if self.failed.load(Ordering::Acquire) {
+            self.writer.unlock(writer);
+            return Err(Error::Failed);
+        }
+        Ok(Some(writer))
+    }
+
+    pub(crate) fn unlock_writer(&self, writer: Box<Writer>) {
+        self.writer.unlock(writer);
+    }
+
+    /// Runs `f` with the writer's state, when no transaction is running.
+    pub(crate) fn with_writer<T>(&self, f: impl FnOnce(&mut Writer) -> Result<T>) -> Result<T> {
+        self.check_process()?;
+        let mut writer = self.writer.lock(true).expect("waiting ends with the lock");
+        let result = f(&mut writer);
+        self.writer.unlock(writer);
+        result
+    }
+
+    /// The snapshots that hold pages back, ascending: those of readers, the last durable one, the current one.
+    pub(crate) fn pins(&self, writer: &Writer) -> Vec<TxnId> {
+        let mut pins = self.readers.pins();
+        pins.push(writer.durable);
+        pins.push(writer.meta.txn());
+        pins.sort_unstable();
+        pins.dedup();
+        pins
+    }
+
+    /// Makes everything committed durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let Some(mut writer) = self.lock_writer(true)? else { return Ok(()) };
+        let result = writer.prepare(self).and_then(|()| writer.make_durable(self));
+        self.unlock_writer(writer);
+        result
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // A relaxed commit becomes durable at close. A caller who must know whether that worked calls `sync` before: there is
+        // no one left to tell.
+        if !self.options.read_only && self.fork_guard.is_intact() && !self.failed.load(Ordering::Acquire) {
+            let _unheard = self.sync_at_close();
+        }
+    }
+}
+
+impl Shared {
+    fn sync_at_close(&self) -> Result<()> {
+        match self.writer.lock(false) {
+            Some(mut writer) if writer.space.is_some() => writer.make_durable(self),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Every map that there was, the newest last (I5).
+struct Maps {
+    maps: [OnceLock<Map>; 64],
+    newest: AtomicUsize,
+    count: AtomicUsize,
+}
+
+impl Default for Maps {
+    fn default() -> Maps {
+        Maps { maps: [const { OnceLock::new() }; 64], newest: AtomicUsize::new(0), count: AtomicUsize::new(0) }
+    }
+}
+
+/// What only the writer touches.
+pub(crate) struct Writer {
+    /// The meta of the current snapshot, and the slot that it lies in.
+    pub(crate) meta: Box<Meta>,
+    slot: usize,
+    /// The last durable commit: its slot is left alone (I4).
+    pub(crate) durable: TxnId,
+    durable_slot: usize,
+    /// The file was found like this, and may live in the page cache alone.
+    is_recovered: bool,
+    /// Loaded by the first write.
+    pub(crate) space: Option<Space>,
+    dirty: DirtyPages,
+    pub(crate) file_len: u64,
+    /// Bytes written since the last sync.
+    unsynced_len: u64,
+    /// When snapshots that may still be pinned were committed, and their page counts.
+    history: BTreeMap<TxnId, Committed>,
+    staging: Buffer,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Committed {
+    pub(crate) at: Instant,
+    page_count: u64,
+}
+
+impl Writer {
+    fn new(recovered: recover::Recovered) -> Box<Writer> {
+        let fields = recovered.meta.fields();
+        let committed = Committed { at: Instant::now(), page_count: fields.page_count };
+        Box::new(Writer {
+            slot: recovered.slot,
+            durable: fields.txn,
+            durable_slot: recovered.slot,
+            is_recovered: true,
+            space: None,
+            dirty: DirtyPages::new(fields.page_len),
+            file_len: recovered.file_len,
+            unsynced_len: 0,
+            history: BTreeMap::from([(fields.txn, committed)]),
+            staging: Buffer::default(),
+            meta: recovered.meta,
+        })
+    }
+
+    /// Makes ready for the first write: what was found in the file is made durable before anything of it is reused, and the
+    /// free space is loaded.
+    pub(crate) fn prepare(&mut self, shared: &Shared) -> Result<()> {
+        if self.is_recovered {
+            shared.sync_store()?;
+            if matches!(self.meta.trust(), Trust::Boot(_)) {
+                self.meta.set_trust(Trust::Synced);
+                shared.write_meta(&self.meta, self.slot)?;
+                shared.sync_store()?;
+            }
+            self.is_recovered = false;
+        }
+        if self.space.is_none() {
+            self.space = Some(self.load_space(shared)?);
+        }
+        Ok(())
+    }
+
+    /// Reads the free space out of the file.
+    pub(crate) fn load_space(&self, shared: &Shared) -> Result<Space> {
+        let (_, map) = shared.newest_map();
+        Space::load(&self.meta, PageSource { map, page_count: self.meta.fields().page_count, dirty: &[] })
+    }
+
+    /// Makes the current snapshot the last durable one, if it is not.
+    fn make_durable(&mut self, shared: &Shared) -> Result<()> {
+        if self.durable == self.meta.txn() {
+            return Ok(());
+        }
+        shared.sync_store()?;
+        self.meta.set_trust(Trust::Synced);
+        shared.write_meta(&self.meta, self.slot)?;
+        shared.sync_store()?;
+        self.is_durable(shared);
+        Ok(())
+    }
+
+    /// The current snapshot has become durable: its slot is the one to keep, and the one before may be let go.
+    fn is_durable(&mut self, shared: &Shared) {
+        self.durable = self.meta.txn();
+        self.durable_slot = self.slot;
+        self.unsynced_len = 0;
+        let pins = shared.pins(self);
+        if let Some(space) = &mut self.space {
+            space.reclaim(&pins);
+        }
+    }
+
+    /// When a pinned snapshot was committed.
+    pub(crate) fn committed(&self, txn: TxnId) -> Option<Committed> {
+        self.history.get(&txn).copied()
+    }
+}
+
+/// One writer at a time; those who wait are served in the order in which they came.
+struct WriterLock {
+    queue: Mutex<Queue>,
+    turn: Condvar,
+}
+
+struct Queue {
+    next: u64,
+    serving: u64,
+    writer: Option<Box<Writer>>,
+}
+
+impl WriterLock {
+    fn new(writer: Box<Writer>) -> WriterLock {
+        WriterLock { queue: Mutex::new(Queue { next: 0, serving: 0, writer: Some(writer) }), turn: Condvar::new() }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Nothing panics while it is held.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self, wait: bool) -> Option<Box<Writer>> {
+        let mut queue = self.queue();
+        if !wait && (queue.next != queue.serving || queue.writer.is_none()) {
+            return None;
+        }
+        let ticket = queue.next;
+        queue.next += 1;
+        loop {
+            if queue.serving == ticket
+                && let Some(writer) = queue.writer.take()
+            {
+                return Some(writer);
+            }
+            queue = self.turn.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn unlock(&self, writer: Box<Writer>) {
+        let mut queue = self.queue();
+        queue.writer = Some(writer);
+        queue.serving += 1;
+        drop(queue);
+        self.turn.notify_all();
+    }
+}
+
+/// Where transactions read: a map up to a page count, and the dirty pages of a write transaction.
+#[derive(Clone, Copy)]
+pub(crate) struct PageSource<'a> {
+    pub(crate) map: &'a Map,
+    pub(crate) page_count: u64,
+    pub(crate) dirty: &'a [Option<Buffer>],
+}
+
+impl<'a> Pages<'a> for PageSource<'a> {
+    #[inline]
+    fn page(self, no: PageNo) -> Result<&'a [u8]> {
+        if no.get() < self.page_count {
+            return self.map.page(no);
+        }
+        self.dirty_page(no)
+    }
+
+    fn large(self, large: &LargeRef) -> Result<&'a [u8]> {
+        let page_len = self.map.page_len();
+        let end = large.page().get().checked_add(large.page_count(page_len));
+        if end.is_none_or(|end| end > self.page_count) {
+            return Err(Error::Corrupt { page: large.page().get(), what: "a large value past the end" });
+        }
+        self.map.large(large)
+    }
+
+    #[inline]
+    fn prefetch(self, no: PageNo, at: usize, lines: usize) {
+        self.map.prefetch(no, at, lines);
+    }
+}
+
+impl<'a> PageSource<'a> {
+    #[cold]
+    fn dirty_page(self, no: PageNo) -> Result<&'a [u8]> {
+        let page = no.as_dirty().and_then(|index| self.dirty.get(index)?.as_deref());
+        page.ok_or(Error::Corrupt { page: no.get(), what: "a page number past the end" })
+    }
+}
+
+/// Which databases this process has open, so that a second open of a file finds the first, whatever name it uses.
+type Registry = Mutex<HashMap<FileId, Weak<Shared>>>;
+
+/// Device and inode: what a file is, whatever it is called.
+pub(crate) type FileId = (u64, u64);
+
+pub(crate) fn registry() -> MutexGuard<'static, HashMap<FileId, Weak<Shared>>> {
+    static REGISTRY: OnceLock<Registry> = OnceLock::new();
+    REGISTRY.get_or_init(Registry::default).lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends a database's entry in the registry when it is dropped.
+pub(crate) struct Registration(pub(crate) FileId);
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        registry().remove(&self.0);
+    }
+}
+
+/// The bytes of a new, empty database: two meta slots that agree.
+pub(crate) fn empty_database(page_len: usize) -> Vec<u8> {
+    use zerocopy::IntoBytes;
+    let fields = crate::page::meta::MetaFields {
+        page_len,
+        database_id: random_id(),
+        txn: TxnId::new(1),
+        page_count: crate::page::FIRST_PAGE,
+        catalog: Tree::EMPTY.to_record(),
+        log_head: PageNo::NONE,
+        log_count: 0,
+    };
+    let meta = Meta::new(fields, Trust::Synced, &[]);
+    let mut bytes = vec![0; 2 * page_len];
+    bytes[..META_LEN].copy_from_slice(meta.as_bytes());
+    bytes[page_len..page_len + META_LEN].copy_from_slice(meta.as_bytes());
+    bytes
+}
+
+/// Sixteen random bytes, from the keys that the standard library takes from the system for its hash maps.
+fn random_id() -> [u8; 16] {
+    use std::hash::{BuildHasher, RandomState};
+    let half = || RandomState::new().hash_one(Instant::now()).to_le_bytes();
+    [half(), half()].concat().try_into().expect("two halves of eight bytes")
+}

@@ -1,0 +1,127 @@
+//! Which meta slot to trust at open. Recovery reads a few pages and writes nothing, so that a second crash finds what the
+//! first one left.
+
+use crate::disk::store::Store;
+use crate::error::{Error, Result};
+use crate::page::meta::{DIGEST_PAGES_MAX, META_LEN, Meta, Slot, Trust, VERSION};
+use crate::page::space_log::{self, Extent, PAGE_COUNT_MAX};
+use crate::page::{self, FIRST_PAGE, PAGE_LEN_MAX, PAGE_LEN_MIN, TxnId};
+use crate::tree::Tree;
+
+/// What was found.
+pub(crate) struct Recovered {
+    pub(crate) meta: Box<Meta>,
+    pub(crate) slot: usize,
+    pub(crate) file_len: u64,
+}
+
+/// Reads both slots and picks the newest that can be trusted.
+pub(crate) fn recover(store: &dyn Store) -> Result<Recovered> {
+    let file_len = store.len().map_err(Error::io("reading the length of the database"))?;
+    let mut slots = read_slots(store, file_len)?;
+    slots.sort_by_key(|(slot, meta)| (std::cmp::Reverse(meta.txn()), *slot));
+    for (slot, meta) in slots {
+        if is_trusted(store, &meta, file_len)? {
+            return Ok(Recovered { meta, slot, file_len });
+        }
+    }
+    Err(Error::Corrupt { page: 0, what: "no meta slot can be trusted, or the file was cut short" })
+}
+
+/// The slots that pass their checksums.
+fn read_slots(store: &dyn Store, file_len: u64) -> Result<Vec<(usize, Box<Meta>)>> {
+    let mut slots = Vec::new();
+    let mut other_version = None;
+    let mut is_folio = false;
+    let mut visit = |slot, read: Slot| match read {
+        Slot::Good(meta) => slots.push((slot, meta)),
+        Slot::Version(found) => other_version = Some(found),
+        Slot::Damaged => is_folio = true,
+        Slot::Foreign => {}
+    };
+    let first = read_slot(store, 0, file_len)?;
+    // Slot A says where slot B is; if it cannot, B is where it says that it is itself.
+    let known = match &first {
+        Slot::Good(meta) => Some(meta.fields().page_len),
+        _ => None,
+    };
+    visit(0, first);
+    let mut at = PAGE_LEN_MIN;
+    while at <= PAGE_LEN_MAX {
+        if known.is_none_or(|page_len| page_len == at) {
+            let second = read_slot(store, at as u64, file_len)?;
+            let is_elsewhere = matches!(&second, Slot::Good(meta) if meta.fields().page_len != at);
+            if !is_elsewhere {
+                visit(1, second);
+            }
+        }
+        at *= 2;
+    }
+    match (slots.is_empty(), other_version) {
+        (false, _) => Ok(slots),
+        (true, Some(found)) => Err(Error::Version { found, supported: VERSION }),
+        (true, None) if is_folio => Err(Error::Corrupt { page: 0, what: "both meta slots are damaged" }),
+        (true, None) => Err(Error::NotADatabase),
+    }
+}
+
+fn read_slot(store: &dyn Store, at: u64, file_len: u64) -> Result<Slot> {
+    if at + META_LEN as u64 > file_len {
+        return Ok(Slot::Foreign);
+    }
+    let mut bytes = [0; META_LEN];
+    store.read_at(&mut bytes, at).map_err(Error::io("reading a meta slot"))?;
+    Ok(Meta::read(&bytes))
+}
+
+/// Whether everything that a meta refers to can be relied on to be in the store.
+fn is_trusted(store: &dyn Store, meta: &Meta, file_len: u64) -> Result<bool> {
+    let fields = meta.fields();
+    let fits = fields.page_count >= FIRST_PAGE
+        && fields.page_count < PAGE_COUNT_MAX
+        && fields.page_count * fields.page_len as u64 <= file_len;
+    if !fits || fields.txn == TxnId::default() || !is_root_sound(store, meta)? {
+        return Ok(false);
+    }
+    match meta.trust() {
+        Trust::Synced => Ok(true),
+        Trust::Boot(boot_id) => Ok(store.boot_id() == Some(boot_id)),
+        Trust::Digest(expected) => Ok(digest(store, meta)? == Some(expected)),
+    }
+}
+
+/// The root of the catalog must be the page that the meta means, written no later than the meta.
+fn is_root_sound(store: &dyn Store, meta: &Meta) -> Result<bool> {
+    let fields = meta.fields();
+    let Ok(tree) = Tree::from_record(&fields.catalog, 0) else { return Ok(false) };
+    if tree.depth == 0 {
+        return Ok(true);
+    }
+    if !(FIRST_PAGE..fields.page_count).contains(&tree.root.get()) {
+        return Ok(false);
+    }
+    let page = read_page(store, tree.root.get(), fields.page_len)?;
+    Ok(page::verify(&page, tree.root).is_ok() && page::header(&page).born.get() <= fields.txn.get())
+}
+
+fn read_page(store: &dyn Store, no: u64, page_len: usize) -> Result<Vec<u8>> {
+    let mut page = vec![0; page_len];
+    store.read_at(&mut page, no * page_len as u64).map_err(Error::io("reading a page"))?;
+    Ok(page)
+}
+
+/// The digest over the pages that the meta's transaction wrote, as they are now. `None` if the record does not name them.
+fn digest(store: &dyn Store, meta: &Meta) -> Result<Option<u32>> {
+    let fields = meta.fields();
+    let records = space_log::records(meta.space_words()).unwrap_or_default();
+    let Some(record) = records.last().filter(|record| record.txn == fields.txn) else { return Ok(None) };
+    let written: Vec<Extent> = record.taken().filter(|extent| extent.end() <= fields.page_count).collect();
+    if written.iter().map(|extent| extent.count).sum::<u64>() > DIGEST_PAGES_MAX as u64 {
+        return Ok(None);
+    }
+    let mut checksums = Vec::new();
+    for no in written.iter().flat_map(|extent| extent.first..extent.end()) {
+        checksums.extend(crc32c::crc32c(&read_page(store, no, fields.page_len)?).to_le_bytes());
+    }
+    Ok(Some(crc32c::crc32c(&checksums)))
+}

@@ -1,0 +1,294 @@
+//! Free space: which pages may be taken now, which are freed but pinned, and how the file remembers.
+//!
+//! - S1: `recorded` is what a reader of the file takes for free: it is `free` and everything pending, as of the last commit.
+//! - S2: a page born at B and freed at F is visible to the snapshots s with B <= s < F. It is free once no pinned snapshot
+//!   lies in between. The last durable commit and the current snapshot count as pinned.
+//! - S3: a page is in at most one of `free`, pending, and what the running transaction took.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use zerocopy::little_endian::U64;
+
+use super::extents::ExtentSet;
+use crate::error::{Error, Result};
+use crate::page::meta::{Meta, SPACE_WORDS_MAX};
+use crate::page::space_log::{self, Extent, LogPage, Sweep};
+use crate::page::{FIRST_PAGE, PageNo, TxnId};
+use crate::tree::Pages;
+
+/// Pages that a transaction let go of, and when they were written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Freed {
+    pub(crate) extent: Extent,
+    pub(crate) born: TxnId,
+}
+
+#[derive(Clone, Copy)]
+struct Pending {
+    extent: Extent,
+    born: TxnId,
+    freed: TxnId,
+}
+
+/// A page of the space log.
+#[derive(Clone, Copy)]
+struct LogPageInfo {
+    no: PageNo,
+    born: TxnId,
+    sweep: Sweep,
+}
+
+pub(crate) struct Space {
+    pub(crate) free: ExtentSet,
+    /// Freed pages under the newest pinned snapshot that sees them.
+    pending: BTreeMap<TxnId, Vec<Pending>>,
+    recorded: ExtentSet,
+    /// The records in the meta.
+    inline: Vec<U64>,
+    /// The pages of the log, oldest first.
+    log: VecDeque<LogPageInfo>,
+}
+
+/// What a commit writes of its free space.
+pub(crate) struct Record {
+    pub(crate) inline: Vec<U64>,
+    /// Words for new log pages, oldest first, with the pages' numbers.
+    pub(crate) pages: Vec<(PageNo, Vec<U64>)>,
+    pub(crate) sweep: Sweep,
+    /// Whether the transaction's own record is inline, as the digest needs it.
+    pub(crate) is_inline: bool,
+    taken: Vec<Extent>,
+    freed: Vec<Extent>,
+    log: VecDeque<LogPageInfo>,
+}
+
+impl Record {
+    /// The newest log page and the number of them.
+    pub(crate) fn log_head(&self) -> (PageNo, u64) {
+        (self.log.back().map_or(PageNo::NONE, |page| page.no), self.log.len() as u64)
+    }
+
+    /// The log page before the first new one.
+    pub(crate) fn log_before(&self) -> PageNo {
+        let before = self.log.len() - self.pages.len();
+        before.checked_sub(1).map_or(PageNo::NONE, |i| self.log[i].no)
+    }
+}
+
+/// What planning a record asks of the transaction: pages for the log.
+pub(crate) trait LogSpace {
+    fn space(&self) -> &Space;
+
+    fn page_count(&self) -> u64;
+
+    /// Takes pages, wherever they are.
+    fn take(&mut self, count: u64) -> Result<Vec<Extent>>;
+
+    /// Lets go of a log page.
+    fn release(&mut self, freed: Freed) -> Result<()>;
+
+    /// Drops the free pages at the end of the file, and answers with what the transaction took and freed: extents in
+    /// order, the dropped ones among those taken.
+    fn settle(&mut self) -> (Vec<Extent>, Vec<Extent>);
+}
+
+impl Space {
+    /// Replays log and meta. Everything that is not in use is free: at open nothing older is pinned.
+    pub(crate) fn load<'p>(meta: &Meta, pages: impl Pages<'p>) -> Result<Space> {
+        let fields = meta.fields();
+        let mut log = VecDeque::new();
+        let mut chain = Vec::new();
+        let mut no = fields.log_head;
+        if fields.log_count > fields.page_count {
+            return Err(Error::Corrupt { page: 0, what: "the space log has more pages than the file" });
+        }
+        for _ in 0..fields.log_count {
+            let page = LogPage::view(pages.page(no)?)?;
+            log.push_front(LogPageInfo { no, born: page.born, sweep: page.sweep });
+            no = page.previous;
+            chain.push(page.words);
+        }
+        let mut recorded = ExtentSet::default();
+        let inline = meta.space_words();
+        for words in chain.into_iter().rev().chain([inline]) {
+            for record in space_log::records(words).ok_or_else(|| meta.bad_space())? {
+                record.taken().for_each(|extent| recorded.remove(extent));
+                record.freed().for_each(|extent| recorded.insert(extent));
+            }
+        }
+        let sound = recorded.iter().next().is_none_or(|first| first.first >= FIRST_PAGE)
+            && recorded.iter().next_back().is_none_or(|last| last.end() <= fields.page_count);
+        if !sound {
+            return Err(Error::Corrupt { page: 0, what: "a free page outside the file" });
+        }
+        Ok(Space { free: recorded.clone(), pending: BTreeMap::new(), recorded, inline: inline.to_vec(), log })
+    }
+
+    pub(crate) fn pending_pages(&self) -> u64 {
+        self.pending.values().flatten().map(|pending| pending.extent.count).sum()
+    }
+
+    /// How many pages would be free if the snapshot were not pinned.
+    pub(crate) fn held_by(&self, txn: TxnId) -> u64 {
+        self.pending.get(&txn).map_or(0, |held| held.iter().map(|pending| pending.extent.count).sum())
+    }
+
+    /// Everything that the file says is free.
+    pub(crate) fn recorded(&self) -> &ExtentSet {
+        &self.recorded
+    }
+
+    pub(crate) fn log_pages(&self) -> impl Iterator<Item = PageNo> {
+        self.log.iter().map(|page| page.no)
+    }
+
+    /// Whether the file says that any of these pages is free.
+    pub(crate) fn is_recorded_free(&self, extent: Extent) -> bool {
+        self.recorded.overlaps(extent)
+    }
+
+    /// Frees what was pending for snapshots that are no longer pinned. `pins` ascend.
+    pub(crate) fn reclaim(&mut self, pins: &[TxnId]) {
+        let gone: Vec<TxnId> = self.pending.keys().copied().filter(|txn| pins.binary_search(txn).is_err()).collect();
+        for txn in gone {
+            for pending in self.pending.remove(&txn).unwrap_or_default() {
+                self.place(pending, pins);
+            }
+        }
+    }
+
+    /// S2: under the newest pinned snapshot that sees it, or free.
+    fn place(&mut self, pending: Pending, pins: &[TxnId]) {
+        let before = pins.partition_point(|&pin| pin < pending.freed);
+        match before.checked_sub(1).map(|i| pins[i]) {
+            Some(pin) if pin >= pending.born => self.pending.entry(pin).or_default().push(pending),
+            _ => self.free.insert(pending.extent),
+        }
+    }
+
+    /// Plans what the commit of `txn` writes: its record goes into the meta if it fits, and the records before it move to
+    /// new log pages when it does not. What is recorded changes only with [`Space::apply`].
+    pub(crate) fn plan(txn_space: &mut impl LogSpace, txn: TxnId, page_len: usize) -> Result<Record> {
+        let mut sweep = Sweep::default();
+        let mut packer = Packer::new(page_len);
+        let mut pages = Vec::new();
+
+        // What the record takes at most, if no log page is written. Dropping the end of the file adds an extent.
+        let (taken, freed) = txn_space.settle();
+        let space = txn_space.space();
+        let mut log = space.log.clone();
+        let mut inline = space.inline.clone();
+        let mut words = space_log::record_words(&taken, &freed) + 2;
+        let mut is_inline = inline.len() + words <= SPACE_WORDS_MAX;
+        if !is_inline {
+            let page_count = txn_space.page_count();
+            sweep = txn_space.space().sweep(words, page_count, &mut packer, txn);
+            inline.clear();
+            while log.front().is_some_and(|oldest| sweep_has_passed(sweep, oldest.sweep, page_count)) {
+                let oldest = log.pop_front().expect("there is a front");
+                txn_space.release(Freed { extent: Extent::new(oldest.no.get(), 1), born: oldest.born })?;
+                words += 1;
+            }
+            words += packer.page_count();
+            is_inline = words <= SPACE_WORDS_MAX;
+            let own_pages = if is_inline { 0 } else { packer.pages_for(words) };
+            let count = (packer.page_count() + own_pages) as u64;
+            let numbers = txn_space.take(count)?.into_iter().flat_map(|extent| extent.first..extent.end());
+            pages = numbers.map(|no| (PageNo::new(no), Vec::new())).collect();
+        }
+        let (taken, freed) = txn_space.settle();
+        if is_inline {
+            space_log::push_record(&mut inline, txn, &taken, &freed);
+        } else {
+            packer.push(txn, &taken, &freed);
+        }
+        assert!(inline.len() <= SPACE_WORDS_MAX && packer.page_count() <= pages.len(), "room for the record");
+        for ((_, words), packed) in pages.iter_mut().zip(packer.pages) {
+            *words = packed;
+        }
+        log.extend(pages.iter().map(|&(no, _)| LogPageInfo { no, born: txn, sweep }));
+        Ok(Record { inline, pages, sweep, is_inline, taken, freed, log })
+    }
+
+    /// Packs the inline records, and restates as much of the free set as they take, or all of it if that is not more. A
+    /// restatement of all makes every record before it needless.
+    fn sweep(&self, words: usize, page_count: u64, packer: &mut Packer, txn: TxnId) -> Sweep {
+        let inline = &self.inline;
+        let quota = inline.len() + words.min(inline.len());
+        let last = self.log.back().map(|page| page.sweep).unwrap_or_default();
+        let range = |from, to: u64| [Extent::new(from, to.saturating_sub(from))];
+        if self.recorded.extent_count() <= quota {
+            let free: Vec<Extent> = self.recorded.iter().collect();
+            packer.push(txn, &range(0, page_count), &free);
+            return Sweep { lap: last.lap + 2, from: 0, to: page_count };
+        }
+        for record in space_log::records(inline).into_iter().flatten() {
+            let taken: Vec<Extent> = record.taken().collect();
+            let freed: Vec<Extent> = record.freed().collect();
+            packer.push(record.txn, &taken, &freed);
+        }
+        let (lap, from) = if last.to >= page_count { (last.lap + 1, 0) } else { (last.lap, last.to) };
+        let free: Vec<Extent> = self.recorded.iter_from(from).take(quota).collect();
+        let is_rest = free.len() < quota;
+        let to = if is_rest { page_count } else { free.last().map_or(page_count, Extent::end) };
+        packer.push(txn, &range(from, to), &free);
+        Sweep { lap, from, to }
+    }
+
+    /// The commit of `txn` is in place: what it took is taken, what it freed is pending, or free.
+    pub(crate) fn apply(&mut self, txn: TxnId, record: Record, freed: Vec<Freed>, pins: &[TxnId]) {
+        record.taken.iter().for_each(|extent| self.recorded.remove(*extent));
+        record.freed.iter().for_each(|extent| self.recorded.insert(*extent));
+        self.inline = record.inline;
+        self.log = record.log;
+        self.reclaim(pins);
+        for Freed { extent, born } in freed {
+            self.place(Pending { extent, born, freed: txn }, pins);
+        }
+    }
+}
+
+/// Whether a sweep that has come to the end of `now` has restated everything that stood in a page with the sweep `then`.
+fn sweep_has_passed(now: Sweep, then: Sweep, page_count: u64) -> bool {
+    let reached = if now.to >= page_count { (now.lap + 1, 0) } else { (now.lap, now.to) };
+    reached >= (then.lap + 1, then.to)
+}
+
+/// Packs records into the words of log pages; a long one is cut into several.
+struct Packer {
+    words_max: usize,
+    pages: Vec<Vec<U64>>,
+}
+
+impl Packer {
+    fn new(page_len: usize) -> Packer {
+        Packer { words_max: space_log::words_max(page_len), pages: Vec::new() }
+    }
+
+    fn page_count(&self) -> usize {
+        self.pages.len()
+    }
+
+    /// How many more pages a record of this many words can take, which grows by a word for each of them.
+    fn pages_for(&self, words: usize) -> usize {
+        (words + words / 32) / (self.words_max - 8) + 3
+    }
+
+    fn push(&mut self, txn: TxnId, taken: &[Extent], freed: &[Extent]) {
+        let pieces = |extents: &[Extent]| extents.iter().flat_map(Extent::pieces).collect::<Vec<_>>();
+        let (taken, freed) = (pieces(taken), pieces(freed));
+        let (mut taken, mut freed) = (&taken[..], &freed[..]);
+        while !taken.is_empty() || !freed.is_empty() {
+            // The head of a record takes two words.
+            if self.pages.last().is_none_or(|page| page.len() + 3 > self.words_max) {
+                self.pages.push(Vec::with_capacity(self.words_max));
+            }
+            let page = self.pages.last_mut().expect("one was just made");
+            let room = self.words_max - page.len() - 2;
+            let (some_taken, more_taken) = taken.split_at(taken.len().min(room));
+            let (some_freed, more_freed) = freed.split_at(freed.len().min(room - some_taken.len()));
+            space_log::push_record(page, txn, some_taken, some_freed);
+            (taken, freed) = (more_taken, more_freed);
+        }
+    }
+}

@@ -1,0 +1,606 @@
+//! Write transactions: a snapshot and the dirty pages above it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::commit;
+use super::dirty::DirtyPages;
+use super::extents::ExtentSet;
+use super::space::{Freed, LogSpace, Space};
+use super::{PageSource, Shared, Writer};
+use crate::bucket::{self, Bucket, BucketMut};
+use crate::error::{Error, Result};
+use crate::options::{Durability, Verify};
+use crate::page::large::LargeRef;
+use crate::page::space_log::{Extent, PAGE_COUNT_MAX};
+use crate::page::{self, PageNo, TxnId, VALUE_MAX};
+use crate::tree::put::{Finger, Mode, put};
+use crate::tree::{Pages, PagesMut, Tree, delete};
+
+/// Pages kept back from `put` below `Options::max_size`, so that what fills the file can still be deleted.
+const FULL_RESERVE: u64 = 24;
+
+/// How many bytes of a large value are staged at a time.
+const STAGING_LEN: usize = 1 << 20;
+
+/// A write transaction: sees its own changes at once; others see them when it commits.
+///
+/// There is one at a time. Dropping it without a commit leaves the database as it was.
+pub struct WriteTxn {
+    pub(super) pages: WritePages,
+    pub(super) catalog: Tree,
+    pub(super) catalog_finger: Finger,
+    pub(super) buckets: Vec<OpenBucket>,
+    is_broken: bool,
+}
+
+/// A bucket that the transaction has opened for writing.
+pub(crate) struct OpenBucket {
+    pub(super) name: String,
+    pub(crate) tree: Tree,
+    /// The tree as the catalog has it.
+    pub(super) recorded: Tree,
+    pub(crate) finger: Finger,
+}
+
+/// The pages of a write transaction: the snapshot's, and its own dirty ones.
+pub(crate) struct WritePages {
+    pub(super) shared: Arc<Shared>,
+    /// Present until the drop gives it back.
+    writer: Option<Box<Writer>>,
+    pub(super) txn: TxnId,
+    /// Page counts of the snapshot and now.
+    base_page_count: u64,
+    pub(super) page_count: u64,
+    /// Extents taken by this transaction and still in use.
+    pub(super) taken: ExtentSet,
+    /// Pages of the snapshot that it no longer uses.
+    pub(super) freed: Vec<Freed>,
+    freed_set: ExtentSet,
+    /// Numbers and checksums of the pages that it has written; `None` when there are too many for a digest.
+    pub(super) written: Option<Vec<(u64, u32)>>,
+    pub(super) written_len: u64,
+    is_committed: bool,
+}
+
+impl WriteTxn {
+    pub(crate) fn begin(shared: &Arc<Shared>, wait: bool) -> Result<Option<WriteTxn>> {
+        let Some(mut writer) = shared.lock_writer(wait)? else { return Ok(None) };
+        let prepared = writer.prepare(shared).and_then(|()| Tree::from_record(&writer.meta.catalog, 0));
+        let catalog = match prepared {
+            Ok(catalog) => catalog,
+            Err(error) => {
+                shared.unlock_writer(writer);
+                return Err(error);
+            }
+        };
+        // Readers may have left since the last commit.
+        let pins = shared.pins(&writer);
+        writer.space.as_mut().expect("prepared").reclaim(&pins);
+        let fields = writer.meta.fields();
+        let pages = WritePages {
+            shared: Arc::clone(shared),
+            writer: Some(writer),
+            txn: fields.txn.next(),
+            base_page_count: fields.page_count,
+            page_count: fields.page_count,
+            taken: ExtentSet::default(),
+            freed: Vec::new(),
+            freed_set: ExtentSet::default(),
+            written: Some(Vec::new()),
+            written_len: 0,
+            is_committed: false,
+        };
+        let catalog_finger = Finger::NONE;
+        Ok(Some(WriteTxn { pages, catalog, catalog_finger, buckets: Vec::new(), is_broken: false }))
+    }
+
+    /// The id that the snapshot will have when this commits.
+    pub fn id(&self) -> TxnId {
+        self.pages.txn
+    }
+
+    /// The bucket of this name, to read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if the catalog is damaged.
+    pub fn bucket(&self, name: &str) -> Result<Option<Bucket<'_>>> {
+        match self.buckets.iter().find(|bucket| bucket.name == name) {
+            Some(open) => Ok(Some(Bucket::new(self.pages.view(), open.tree))),
+            None => bucket::open_bucket(self.pages.view(), self.catalog, name),
+        }
+    }
+
+    /// The bucket of this name, to read and write. Creates it if it is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BucketName`] if the name is empty or longer than 255 bytes; [`Error::Corrupt`] or [`Error::Io`] if the catalog
+    /// cannot be read or changed.
+    pub fn bucket_mut(&mut self, name: &str) -> Result<BucketMut<'_>> {
+        bucket::check_name(name)?;
+        let index = match self.buckets.iter().position(|bucket| bucket.name == name) {
+            Some(index) => index,
+            None => self.open(name)?,
+        };
+        Ok(BucketMut::new(self, index))
+    }
+
+    fn open(&mut self, name: &str) -> Result<usize> {
+        let tree = match bucket::find(self.pages.view(), self.catalog, name)? {
+            Some(tree) => tree,
+            None => {
+                self.record(name, Tree::EMPTY)?;
+                Tree::EMPTY
+            }
+        };
+        self.buckets.push(OpenBucket { name: name.to_string(), tree, recorded: tree, finger: Finger::NONE });
+        Ok(self.buckets.len() - 1)
+    }
+
+    /// Sets what the catalog says of a bucket.
+    pub(super) fn record(&mut self, name: &str, tree: Tree) -> Result<()> {
+        let record = bucket::to_record(tree);
+        self.change(|txn| {
+            let (catalog, finger) = (&mut txn.catalog, &mut txn.catalog_finger);
+            put(catalog, &mut txn.pages, finger, name.as_bytes(), &record, Mode::Upsert)?;
+            Ok(())
+        })
+    }
+
+    /// Drops a bucket and everything in it. Answers whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] or [`Error::Io`] if a page cannot be read.
+    pub fn drop_bucket(&mut self, name: &str) -> Result<bool> {
+        let open = self.buckets.iter().position(|bucket| bucket.name == name);
+        let tree = match open {
+            Some(index) => Some(self.buckets[index].tree),
+            None => bucket::find(self.pages.view(), self.catalog, name)?,
+        };
+        let Some(mut tree) = tree else { return Ok(false) };
+        self.change(|txn| {
+            let mut finger = Finger::NONE;
+            delete::clear(&mut tree, &mut txn.pages, &mut finger)?;
+            delete::delete(&mut txn.catalog, &mut txn.pages, &mut txn.catalog_finger, name.as_bytes())
+        })?;
+        if let Some(index) = open {
+            self.buckets.swap_remove(index);
+        }
+        Ok(true)
+    }
+
+    /// Gives a bucket another name. Answers whether it was there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BucketExists`] if there is a bucket named `to`; [`Error::BucketName`] if `to` is empty or too long;
+    /// [`Error::Corrupt`] or [`Error::Io`] if the catalog cannot be read or changed.
+    pub fn rename_bucket(&mut self, from: &str, to: &str) -> Result<bool> {
+        bucket::check_name(to)?;
+        if self.bucket(from)?.is_none() {
+            return Ok(false);
+        }
+        if from == to {
+            return Ok(true);
+        }
+        if self.bucket(to)?.is_some() {
+            return Err(Error::BucketExists { name: to.to_string() });
+        }
+        let index = match self.buckets.iter().position(|bucket| bucket.name == from) {
+            Some(index) => index,
+            None => self.open(from)?,
+        };
+        self.change(|txn| delete::delete(&mut txn.catalog, &mut txn.pages, &mut txn.catalog_finger, from.as_bytes()))?;
+        let recorded = self.buckets[index].recorded;
+        self.record(to, recorded)?;
+        self.buckets[index].name = to.to_string();
+        Ok(true)
+    }
+
+    /// The names of all buckets, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if the catalog is damaged.
+    pub fn buckets(&self) -> Result<Vec<String>> {
+        bucket::names(self.pages.view(), self.catalog)
+    }
+
+    /// Makes the changes durable, as [`crate::Options::durability`] says, and visible to new readers.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Full`], [`Error::Io`]: nothing has changed, and the transaction is gone. If the error came from the final sync or
+    /// the write of the meta, then the database takes no more writes until it is opened anew ([`Error::Failed`]): what is on the
+    /// disk is the state before or the state after, whole. [`Error::Broken`]: an earlier call on this transaction failed half
+    /// way.
+    pub fn commit(self) -> Result<TxnId> {
+        let durability = self.pages.shared.options.durability;
+        self.commit_with(durability)
+    }
+
+    /// Commits with another durability than the database's.
+    ///
+    /// # Errors
+    ///
+    /// As [`WriteTxn::commit`].
+    pub fn commit_with(mut self, durability: Durability) -> Result<TxnId> {
+        if self.is_broken {
+            return Err(Error::Broken);
+        }
+        commit::commit(&mut self, durability)
+    }
+
+    /// Drops the changes. The same as dropping the transaction.
+    pub fn abort(self) {}
+
+    /// Runs a change of pages. One that fails half way leaves the transaction good for nothing but to be dropped.
+    pub(crate) fn change<T>(&mut self, f: impl FnOnce(&mut WriteTxn) -> Result<T>) -> Result<T> {
+        if self.is_broken {
+            return Err(Error::Broken);
+        }
+        // Broken until proven whole: so it is, too, if `f` panics.
+        self.is_broken = true;
+        let result = f(self);
+        self.is_broken =
+            matches!(&result, Err(error) if !matches!(error, Error::KeyOrder | Error::ValueTooLong { .. }));
+        result
+    }
+
+    /// Keeps the dirty pages within their limit: writes them all out, where they stay until they are changed again.
+    pub(crate) fn make_room(&mut self) -> Result<()> {
+        let limit = self.pages.shared.options.dirty_limit;
+        if self.pages.dirty().len() * self.pages.page_len() <= limit {
+            return Ok(());
+        }
+        self.change(commit::spill)
+    }
+
+    pub(crate) fn page_len(&self) -> usize {
+        self.pages.page_len()
+    }
+
+    pub(crate) fn open_bucket(&self, index: usize) -> &OpenBucket {
+        &self.buckets[index]
+    }
+
+    /// A bucket's tree and finger, and the pages.
+    pub(crate) fn parts(&mut self, index: usize) -> (&mut Tree, &mut WritePages, &mut Finger) {
+        let bucket = &mut self.buckets[index];
+        (&mut bucket.tree, &mut self.pages, &mut bucket.finger)
+    }
+
+    pub(crate) fn view(&self) -> PageSource<'_> {
+        self.pages.view()
+    }
+
+    /// Refuses to grow a database that is at its limit.
+    pub(crate) fn check_room(&self, value_len: usize) -> Result<()> {
+        self.pages.check_room(value_len)
+    }
+}
+
+impl fmt::Debug for WriteTxn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteTxn").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+impl WritePages {
+    pub(super) fn writer(&self) -> &Writer {
+        self.writer.as_ref().expect("present until the drop")
+    }
+
+    pub(super) fn writer_mut(&mut self) -> &mut Writer {
+        self.writer.as_mut().expect("present until the drop")
+    }
+
+    pub(super) fn space_mut(&mut self) -> &mut Space {
+        self.writer_mut().space.as_mut().expect("prepared at begin")
+    }
+
+    pub(super) fn dirty(&self) -> &DirtyPages {
+        &self.writer().dirty
+    }
+
+    pub(super) fn dirty_mut(&mut self) -> &mut DirtyPages {
+        &mut self.writer_mut().dirty
+    }
+
+    /// Whether anything at all has changed.
+    pub(super) fn is_unchanged(&self) -> bool {
+        self.freed.is_empty() && self.taken.page_count() == 0 && self.dirty().len() == 0
+    }
+
+    fn page_count_max(&self) -> u64 {
+        let max = self.shared.options.max_size / self.page_len() as u64;
+        max.min(PAGE_COUNT_MAX - 1)
+    }
+
+    fn check_room(&self, value_len: usize) -> Result<()> {
+        let max = self.page_count_max();
+        let value_pages = (value_len / self.page_len()) as u64;
+        let used = self.page_count - self.space().free.page_count() + self.dirty().len() as u64 + value_pages;
+        if used + FULL_RESERVE > max {
+            return Err(Error::Full { limit: self.shared.options.max_size });
+        }
+        Ok(())
+    }
+
+    /// Takes `count` pages in a row, out of the smallest free extent that has them, else at the end of the file.
+    fn take_run(&mut self, count: u64) -> Result<Extent> {
+        let extent = match self.space_mut().free.take_run(count) {
+            Some(extent) => extent,
+            None => self.grow(count)?,
+        };
+        self.taken.insert(extent);
+        Ok(extent)
+    }
+
+    /// Takes pages at the end of the file.
+    fn grow(&mut self, count: u64) -> Result<Extent> {
+        let first = self.page_count;
+        if count > self.page_count_max().saturating_sub(first) {
+            return Err(Error::Full { limit: self.shared.options.max_size });
+        }
+        self.page_count += count;
+        Ok(Extent::new(first, count))
+    }
+
+    /// Takes `count` pages in as few extents as there can be, the file growing only when nothing is free.
+    pub(super) fn take_pages(&mut self, mut count: u64) -> Result<Vec<Extent>> {
+        let mut extents = Vec::new();
+        while count > 0 {
+            let free = &mut self.space_mut().free;
+            let found = free.take_run(count).or_else(|| free.take_largest());
+            let extent = match found {
+                Some(extent) => extent,
+                None => self.grow(count)?,
+            };
+            self.taken.insert(extent);
+            extents.push(extent);
+            count -= extent.count;
+        }
+        extents.sort_unstable();
+        Ok(extents)
+    }
+
+    /// Lets go of pages that are in the file: for others to see until their snapshots go, or, if they are this
+    /// transaction's own, at once.
+    fn release(&mut self, extent: Extent, born: TxnId) -> Result<()> {
+        if self.taken.contains(extent) {
+            self.taken.remove(extent);
+            self.space_mut().free.insert(extent);
+            return Ok(());
+        }
+        let is_twice = self.freed_set.overlaps(extent) || self.space().is_recorded_free(extent);
+        if is_twice || extent.end() > self.base_page_count {
+            return Err(Error::Corrupt { page: extent.first, what: "a page is in use twice, or in use and free" });
+        }
+        self.freed_set.insert(extent);
+        self.freed.push(Freed { extent, born });
+        Ok(())
+    }
+
+    /// Makes sure that the store is as long as the page count, with room to spare, and mapped.
+    pub(super) fn extend_store(&mut self) -> Result<()> {
+        let needed = self.page_count * self.page_len() as u64;
+        let len = self.writer().file_len;
+        if needed <= len {
+            return Ok(());
+        }
+        let limit = (self.page_count_max() * self.page_len() as u64).max(needed);
+        let grown = grown_len(len, needed).min(limit);
+        let store = &self.shared.store;
+        // When the disk has no room to spare, it may still have what is needed.
+        let done = store.set_len(grown).map(|()| grown).or_else(|_| store.set_len(needed).map(|()| needed));
+        let len = done.map_err(Error::io("growing the database"))?;
+        self.writer_mut().file_len = len;
+        self.shared.map_to(len)
+    }
+
+    /// Writes numbered pages, sealed, in as few writes as their numbers allow.
+    pub(super) fn write_numbered(&mut self, numbered: &mut [(u64, usize)]) -> Result<()> {
+        numbered.sort_unstable();
+        let page_len = self.page_len();
+        let txn = self.txn;
+        let mut staging = std::mem::take(&mut self.writer_mut().staging);
+        if staging.is_empty() {
+            staging = vec![0; STAGING_LEN].into_boxed_slice();
+        }
+        let mut rest = &*numbered;
+        let mut result = Ok(());
+        while let (Some(&(first, _)), true) = (rest.first(), result.is_ok()) {
+            let in_a_row = rest.iter().zip(first..).take_while(|((no, _), expected)| no == expected).count();
+            let count = in_a_row.min(staging.len() / page_len);
+            let (run, more) = rest.split_at(count);
+            for (&(no, index), place) in run.iter().zip(staging.chunks_exact_mut(page_len)) {
+                let page = self.dirty_mut().page_mut(index);
+                page::seal(page, PageNo::new(no), txn);
+                place.copy_from_slice(page);
+            }
+            result = self.write_pages(Extent::new(first, count as u64), &staging[..count * page_len]);
+            rest = more;
+        }
+        self.writer_mut().staging = staging;
+        result
+    }
+
+    /// Writes whole pages to an extent that this transaction took.
+    fn write_pages(&mut self, extent: Extent, bytes: &[u8]) -> Result<()> {
+        let page_len = self.page_len();
+        let written = self.shared.write_store(bytes, extent.first * page_len as u64);
+        written.map_err(Error::io("writing pages"))?;
+        self.written_len += bytes.len() as u64;
+        self.shared.newest_map().1.set_verified(extent.first, extent.count);
+        if let Some(written) = &mut self.written {
+            let pages = bytes.chunks_exact(page_len);
+            written.extend((extent.first..).zip(pages.map(crc32c::crc32c)));
+            if written.len() > 2 * page::meta::DIGEST_PAGES_MAX {
+                self.written = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives everything back as it was at begin.
+    fn roll_back(&mut self) {
+        let taken = std::mem::take(&mut self.taken);
+        let (base, count) = (self.base_page_count, self.page_count);
+        let free = &mut self.space_mut().free;
+        taken.iter().for_each(|extent| free.insert(extent));
+        if count < base {
+            free.insert(Extent::new(count, base - count));
+        } else {
+            free.remove(Extent::new(base, count - base));
+        }
+    }
+}
+
+/// How long a file of `len` bytes becomes that needs `needed`: growth by steps of an eighth, unless it grows by much of that
+/// anyway.
+fn grown_len(len: u64, needed: u64) -> u64 {
+    let step = growth_step(len);
+    if needed - len >= step / 4 { needed.next_multiple_of(64 << 10) } else { len + step }
+}
+
+/// An eighth, between 1 and 256 MiB.
+pub(super) fn growth_step(len: u64) -> u64 {
+    (len / 8).clamp(1 << 20, 256 << 20).next_multiple_of(64 << 10)
+}
+
+impl LogSpace for WritePages {
+    fn space(&self) -> &Space {
+        self.writer().space.as_ref().expect("prepared at begin")
+    }
+
+    fn page_count(&self) -> u64 {
+        self.page_count
+    }
+
+    fn take(&mut self, count: u64) -> Result<Vec<Extent>> {
+        self.take_pages(count)
+    }
+
+    fn release(&mut self, freed: Freed) -> Result<()> {
+        WritePages::release(self, freed.extent, freed.born)
+    }
+
+    fn settle(&mut self) -> (Vec<Extent>, Vec<Extent>) {
+        while let Some(last) = {
+            let end = self.page_count;
+            self.space_mut().free.take_ending_at(end)
+        } {
+            self.page_count = last.first;
+        }
+        let (base, count) = (self.base_page_count, self.page_count);
+        let mut taken: Vec<Extent> = self.taken.iter().collect();
+        if count < base {
+            taken.push(Extent::new(count, base - count));
+        }
+        let mut freed = self.freed_set.clone();
+        self.space().free.iter_from(base).for_each(|extent| freed.insert(extent));
+        (taken, freed.iter().collect())
+    }
+}
+
+impl PagesMut for WritePages {
+    type View<'a> = PageSource<'a>;
+
+    fn view(&self) -> PageSource<'_> {
+        let (_, map) = self.shared.newest_map();
+        PageSource { map, page_count: self.page_count, dirty: self.dirty().as_slice() }
+    }
+
+    fn page_len(&self) -> usize {
+        self.shared.options.page_len
+    }
+
+    fn alloc(&mut self, kind: u8, level: usize) -> PageNo {
+        self.dirty_mut().alloc(kind, level)
+    }
+
+    fn touch(&mut self, no: PageNo) -> Result<PageNo> {
+        if no.as_dirty().is_some() {
+            return Ok(no);
+        }
+        let shared = Arc::clone(&self.shared);
+        let (_, map) = shared.newest_map();
+        let page = PageSource { map, page_count: self.page_count, dirty: &[] }.page(no)?;
+        if shared.options.verify == Verify::Never {
+            // Edits trust a dirty page, so no page becomes dirty unseen.
+            page::verify_structure(page).map_err(|what| Error::Corrupt { page: no.get(), what })?;
+        }
+        self.release(Extent::new(no.get(), 1), TxnId::new(page::header(page).born.get()))?;
+        Ok(self.dirty_mut().copy(page))
+    }
+
+    fn page_mut(&mut self, no: PageNo) -> &mut [u8] {
+        self.dirty_mut().page_mut(no.as_dirty().expect("a dirty page"))
+    }
+
+    fn pair_mut(&mut self, a: PageNo, b: PageNo) -> (&mut [u8], &mut [u8]) {
+        let (a, b) = (a.as_dirty().expect("a dirty page"), b.as_dirty().expect("a dirty page"));
+        self.dirty_mut().pair_mut(a, b)
+    }
+
+    fn free(&mut self, no: PageNo) -> Result<()> {
+        if let Some(index) = no.as_dirty() {
+            self.dirty_mut().free(index);
+            return Ok(());
+        }
+        let born = page::header(self.view().page(no)?).born.get();
+        self.release(Extent::new(no.get(), 1), TxnId::new(born))
+    }
+
+    fn put_large(&mut self, value: &[u8]) -> Result<LargeRef> {
+        let (len, page_len) = (value.len() as u64, self.page_len());
+        if len > VALUE_MAX {
+            return Err(Error::ValueTooLong { len, max: VALUE_MAX });
+        }
+        let run = self.take_run(len.div_ceil(page_len as u64))?;
+        self.extend_store()?;
+        // Whole pages straight from the value, then the last one filled up with zeros.
+        let whole = value.len() / page_len * page_len;
+        let (whole_pages, tail) = value.split_at(whole);
+        let whole_count = (whole / page_len) as u64;
+        if whole_count > 0 {
+            self.write_pages(Extent::new(run.first, whole_count), whole_pages)?;
+        }
+        if !tail.is_empty() {
+            let mut last = vec![0; page_len];
+            last[..tail.len()].copy_from_slice(tail);
+            self.write_pages(Extent::new(run.first + whole_count, 1), &last)?;
+        }
+        Ok(LargeRef::new(PageNo::new(run.first), len, self.txn, crc32c::crc32c(value)))
+    }
+
+    fn free_large(&mut self, large: &LargeRef) -> Result<()> {
+        let extent = Extent::new(large.page().get(), large.page_count(self.page_len()));
+        if extent.first.checked_add(extent.count).is_none_or(|end| end > self.page_count) {
+            return Err(Error::Corrupt { page: extent.first, what: "a large value past the end" });
+        }
+        self.release(extent, large.born())
+    }
+}
+
+impl WritePages {
+    pub(super) fn is_committed(&mut self) {
+        self.is_committed = true;
+    }
+}
+
+impl Drop for WritePages {
+    fn drop(&mut self) {
+        if !self.is_committed {
+            self.roll_back();
+        }
+        self.dirty_mut().reset();
+        if let Some(writer) = self.writer.take() {
+            self.shared.unlock_writer(writer);
+        }
+    }
+}

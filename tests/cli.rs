@@ -1,0 +1,397 @@
+//! The command-line tool as its users meet it: the real binary, its output, its errors and its exit codes.
+#![cfg(feature = "cli")]
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+const DATABASE: &str = "test.folio";
+
+/// A temporary directory in which the tool runs.
+struct Tool {
+    dir: TempDir,
+}
+
+/// What a run of the tool left behind.
+#[derive(Debug)]
+struct Run {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Tool {
+    fn new() -> Tool {
+        Tool { dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// With a bucket `fruit` of four entries.
+    fn with_fruit() -> Tool {
+        let tool = Tool::new();
+        let lines = "apple\tred\nbanana\tyellow\nblueberry\tblue\ncherry\tdark\\tred\n";
+        tool.run_with(["load", DATABASE, "fruit"], lines.as_bytes()).succeeded();
+        tool
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, contents: impl AsRef<[u8]>) {
+        fs::write(self.path(name), contents).unwrap();
+    }
+
+    fn command(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_folio"));
+        command.args(args).current_dir(self.dir.path());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Run {
+        self.run_with(args, b"")
+    }
+
+    fn run_with(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>, input: &[u8]) -> Run {
+        let mut child = self.command(args).spawn().unwrap();
+        let written = child.stdin.take().unwrap().write_all(input);
+        let run = Run::from(child.wait_with_output().unwrap());
+        // The tool may end before it has read all of its input, but only with an error.
+        assert!(written.is_ok() || run.code != 0, "{written:?} {run:?}");
+        run
+    }
+
+    /// The names of the buckets that `stat` shows.
+    fn buckets(&self) -> Vec<String> {
+        let stat = self.json();
+        let buckets = stat["buckets"].as_array().unwrap();
+        buckets.iter().map(|bucket| bucket["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.run(["stat", DATABASE, "--json"]).succeeded()).unwrap()
+    }
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Run {
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        Run { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+impl Run {
+    /// Exit code 0 and nothing on stderr. Returns what was printed.
+    #[track_caller]
+    fn succeeded(self) -> String {
+        assert_eq!((self.code, self.err.as_str()), (0, ""), "{self:?}");
+        self.out
+    }
+
+    /// This exit code and one line on stderr, which has each of `parts`.
+    #[track_caller]
+    fn failed(self, code: i32, parts: &[&str]) {
+        assert_eq!(self.code, code, "{self:?}");
+        assert!(self.err.starts_with("folio: ") && self.err.ends_with('\n'), "{self:?}");
+        assert_eq!(self.err.lines().count(), 1, "{self:?}");
+        for part in parts {
+            assert!(self.err.contains(part), "no {part:?} in {:?}", self.err);
+        }
+    }
+}
+
+#[test]
+fn put_get_delete() {
+    let tool = Tool::new();
+    assert_eq!(tool.run(["put", DATABASE, "users", "id:100", "Alice"]).succeeded(), "");
+    assert_eq!(tool.run(["get", DATABASE, "users", "id:100"]).succeeded(), "Alice\n");
+    tool.run(["put", DATABASE, "users", "id:100", "Bob"]).succeeded();
+    assert_eq!(tool.run(["get", DATABASE, "users", "id:100"]).succeeded(), "Bob\n");
+    assert_eq!(tool.run(["delete", DATABASE, "users", "id:100"]).succeeded(), "");
+    tool.run(["get", DATABASE, "users", "id:100"]).failed(1, &[DATABASE, "no key id:100", "users"]);
+    tool.run(["delete", DATABASE, "users", "id:100"]).failed(1, &["no key id:100"]);
+}
+
+#[test]
+fn arguments_take_escapes_dashes_and_the_empty_key() {
+    let tool = Tool::new();
+    tool.run(["put", DATABASE, "b", r"a\tb\\\x00", r"\xff\n"]).succeeded();
+    assert_eq!(tool.run(["get", DATABASE, "b", r"a\tb\\\x00"]).succeeded(), "\\xff\\n\n");
+    assert_eq!(tool.run(["get", DATABASE, "b", r"a\tb\\\x00", "--hex"]).code, 2);
+    assert_eq!(tool.run(["get", DATABASE, "b", "6109625c00", "--hex"]).succeeded(), "ff0a\n");
+    tool.run(["put", DATABASE, "b", "", "of the empty key"]).succeeded();
+    assert_eq!(tool.run(["get", DATABASE, "b", ""]).succeeded(), "of the empty key\n");
+    tool.run(["put", DATABASE, "b", "-1", "-2.5"]).succeeded();
+    assert_eq!(tool.run(["get", DATABASE, "b", "-1"]).succeeded(), "-2.5\n");
+    tool.run(["put", DATABASE, "b", "--", "--key", "--value"]).succeeded();
+    assert_eq!(tool.run(["get", DATABASE, "b", "--", "--key"]).succeeded(), "--value\n");
+    tool.run(["put", DATABASE, "b", r"\q", "v"]).failed(2, &["KEY", r"\q"]);
+    tool.run(["put", DATABASE, "b", "k", r"\x0"]).failed(2, &["VALUE", r"\x0"]);
+}
+
+#[test]
+fn hex_goes_in_and_comes_out() {
+    let tool = Tool::new();
+    tool.run(["put", DATABASE, "b", "--hex", "00FF", "c0ffee"]).succeeded();
+    assert_eq!(tool.run(["get", DATABASE, "b", "--hex", "00ff"]).succeeded(), "c0ffee\n");
+    assert_eq!(tool.run(["scan", DATABASE, "b", "--hex", "--prefix", "00"]).succeeded(), "00ff\tc0ffee\n");
+    assert_eq!(tool.run(["scan", DATABASE, "b"]).succeeded(), "\\x00\\xff\t\\xc0\\xff\\xee\n");
+    tool.run(["put", DATABASE, "b", "--hex", "0", "00"]).failed(2, &["KEY", "whole bytes"]);
+    tool.run(["put", DATABASE, "b", "--hex", "00", "0g"]).failed(2, &["VALUE", "0g", "not hexadecimal"]);
+    tool.run(["delete", DATABASE, "b", "--hex", "00ff"]).succeeded();
+    assert_eq!(tool.run(["scan", DATABASE, "b"]).succeeded(), "");
+}
+
+#[test]
+fn scan_takes_the_part_that_is_asked_for() {
+    let tool = Tool::with_fruit();
+    let keys = |options: &[&str]| {
+        let args = [&["scan", DATABASE, "fruit", "--keys-only"], options].concat();
+        tool.run(args).succeeded().split_terminator('\n').collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(keys(&[]), "apple banana blueberry cherry");
+    assert_eq!(keys(&["--reverse"]), "cherry blueberry banana apple");
+    assert_eq!(keys(&["--from", "banana"]), "banana blueberry cherry");
+    assert_eq!(keys(&["--to", "banana"]), "apple");
+    assert_eq!(keys(&["--from", "b", "--to", "c"]), "banana blueberry");
+    assert_eq!(keys(&["--from", "c", "--to", "b"]), "");
+    assert_eq!(keys(&["--prefix", "b"]), "banana blueberry");
+    assert_eq!(keys(&["--prefix", ""]), "apple banana blueberry cherry");
+    assert_eq!(keys(&["--prefix", "x"]), "");
+    assert_eq!(keys(&["--prefix", "b", "--from", "bb"]), "blueberry");
+    assert_eq!(keys(&["--prefix", "b", "--from", "a", "--to", "bb"]), "banana");
+    assert_eq!(keys(&["--prefix", "b", "--reverse", "--limit", "1"]), "blueberry");
+    assert_eq!(keys(&["--limit", "2"]), "apple banana");
+    assert_eq!(keys(&["--limit", "0"]), "");
+    let whole = tool.run(["scan", DATABASE, "fruit", "--from", "bl"]).succeeded();
+    assert_eq!(whole, "blueberry\tblue\ncherry\tdark\\tred\n");
+}
+
+#[test]
+fn what_scan_prints_load_takes_back() {
+    let tool = Tool::new();
+    let every_byte: String = (0..=255).map(|byte| format!("{byte:02x}")).collect();
+    let line = format!("{every_byte}\t{every_byte}\n\t\n");
+    tool.run_with(["load", DATABASE, "a", "--hex"], line.as_bytes()).succeeded();
+    let text = tool.run(["scan", DATABASE, "a"]).succeeded();
+    tool.run_with(["load", DATABASE, "b"], text.as_bytes()).succeeded();
+    let hex = tool.run(["scan", DATABASE, "b", "--hex"]).succeeded();
+    assert_eq!(hex, format!("\t\n{every_byte}\t{every_byte}\n"));
+}
+
+#[test]
+fn load_from_files_in_both_formats() {
+    let tool = Tool::new();
+    tool.write("words.tsv", "b\t2\r\na\t1\nb\t3");
+    let said = tool.run(["load", DATABASE, "tsv", "words.tsv"]).succeeded();
+    assert_eq!(said, "3 lines loaded; bucket tsv has 2 entries\n");
+    assert_eq!(tool.run(["scan", DATABASE, "tsv"]).succeeded(), "a\t1\nb\t3\n");
+
+    tool.write("words.jsonl", "{\"key\":\"a\\tb\",\"value\":\"é\"}\n{\"value\":\"\\\\n\",\"key\":\"c\"}\n");
+    tool.run(["load", DATABASE, "json", "words.jsonl"]).succeeded();
+    assert_eq!(tool.run(["scan", DATABASE, "json"]).succeeded(), "a\\tb\té\nc\t\\\\n\n");
+
+    tool.write("words.txt", "{\"key\":\"00\",\"value\":\"ff\"}\n");
+    tool.run(["load", DATABASE, "hex", "words.txt", "--format", "jsonl", "--hex", "--relaxed"]).succeeded();
+    assert_eq!(tool.run(["scan", DATABASE, "hex", "--hex"]).succeeded(), "00\tff\n");
+
+    tool.write("empty.tsv", "");
+    tool.run(["load", DATABASE, "empty", "empty.tsv"]).succeeded();
+    assert_eq!(tool.run(["scan", DATABASE, "empty"]).succeeded(), "");
+    assert_eq!(tool.buckets(), ["empty", "hex", "json", "tsv"]);
+}
+
+#[test]
+fn load_from_stdin() {
+    let tool = Tool::new();
+    tool.run_with(["load", DATABASE, "b"], b"a\t1\n").succeeded();
+    tool.run_with(["load", DATABASE, "b", "-"], b"b\t2\n").succeeded();
+    tool.run_with(["load", DATABASE, "b", "--format", "jsonl"], b"{\"key\":\"c\",\"value\":\"3\"}\n").succeeded();
+    assert_eq!(tool.run(["scan", DATABASE, "b"]).succeeded(), "a\t1\nb\t2\nc\t3\n");
+}
+
+#[test]
+fn a_malformed_line_is_named_and_nothing_is_loaded() {
+    let tool = Tool::with_fruit();
+    let good = "k\tv\n".repeat(2);
+    for (bad, why) in [("no tab", "0 tabs"), ("a\tb\tc", "2 tabs"), ("", "0 tabs"), ("a\\z\tb", r"\z")] {
+        tool.write("bad.tsv", format!("{good}{bad}\n{good}"));
+        tool.run(["load", DATABASE, "new", "bad.tsv"]).failed(2, &["bad.tsv: line 3: ", why, "nothing was loaded"]);
+    }
+    for bad in ["{", "[]", "{\"key\":\"a\"}", "{\"key\":\"a\",\"value\":1}", "{\"key\":\"a\",\"value\":\"b\",\"c\":0}"]
+    {
+        tool.write("bad.jsonl", format!("{{\"key\":\"a\",\"value\":\"b\"}}\n{bad}\n"));
+        tool.run(["load", DATABASE, "new", "bad.jsonl"]).failed(2, &["bad.jsonl: line 2: ", "write {\"key\""]);
+    }
+    tool.run_with(["load", DATABASE, "new", "--hex"], b"00\t00\n0x\t00\n").failed(2, &["stdin: line 2: "]);
+    let long = format!("{good}{}\tv\n", "k".repeat(100_000));
+    tool.run_with(["load", DATABASE, "new"], long.as_bytes()).failed(2, &["stdin: line 3: ", "100000"]);
+
+    assert_eq!(tool.buckets(), ["fruit"]);
+    assert_eq!(tool.run(["scan", DATABASE, "fruit"]).succeeded().lines().count(), 4);
+}
+
+#[test]
+fn a_missing_input_leaves_no_database_behind() {
+    let tool = Tool::new();
+    tool.run(["load", DATABASE, "b", "missing.tsv"]).failed(2, &["missing.tsv", "check the path"]);
+    assert!(!tool.path(DATABASE).exists());
+}
+
+#[test]
+fn a_missing_bucket_is_not_found() {
+    let tool = Tool::with_fruit();
+    tool.run(["put", DATABASE, "nuts", "hazel", "brown"]).succeeded();
+    let parts = [DATABASE, "no bucket friut", "fruit, nuts"];
+    tool.run(["get", DATABASE, "friut", "apple"]).failed(1, &parts);
+    tool.run(["scan", DATABASE, "friut"]).failed(1, &parts);
+    tool.run(["delete", DATABASE, "friut", "apple"]).failed(1, &parts);
+    assert_eq!(tool.buckets(), ["fruit", "nuts"]);
+}
+
+#[test]
+fn a_missing_file_is_an_error_and_is_not_created() {
+    let tool = Tool::new();
+    for args in [&["get", DATABASE, "b", "k"][..], &["scan", DATABASE, "b"], &["delete", DATABASE, "b", "k"]] {
+        tool.run(args).failed(2, &[DATABASE, "no such file", "folio put"]);
+    }
+    tool.run(["stat", DATABASE]).failed(2, &["no such file"]);
+    tool.run(["check", DATABASE]).failed(2, &["no such file"]);
+    assert!(!tool.path(DATABASE).exists());
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused_and_left_alone() {
+    let tool = Tool::new();
+    for contents in [&b""[..], b"short", &b"some text\n".repeat(10_000)] {
+        tool.write("notes.txt", contents);
+        for args in [
+            &["get", "notes.txt", "b", "k"][..],
+            &["put", "notes.txt", "b", "k", "v"],
+            &["delete", "notes.txt", "b", "k"],
+            &["load", "notes.txt", "b"],
+            &["scan", "notes.txt", "b"],
+            &["stat", "notes.txt"],
+            &["check", "notes.txt"],
+            &["demo", "--out", "notes.txt"],
+        ] {
+            tool.run(args).failed(2, &["notes.txt: "]);
+        }
+        assert_eq!(fs::read(tool.path("notes.txt")).unwrap(), contents);
+    }
+    tool.run(["stat", "."]).failed(2, &["."]);
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    let tool = Tool::with_fruit();
+    for args in [&[][..], &["fly"], &["get", DATABASE], &["scan", DATABASE, "fruit", "--limit", "many"]] {
+        let run = tool.run(args);
+        assert_eq!(run.code, 2, "{run:?}");
+        assert!(run.err.contains("Usage: folio") || run.err.contains("--help"), "{run:?}");
+    }
+    tool.run(["put", DATABASE, "", "k", "v"]).failed(2, &["bucket name"]);
+}
+
+#[test]
+fn stat_shows_the_file_and_each_bucket() {
+    let tool = Tool::with_fruit();
+    let said = tool.run(["stat", DATABASE]).succeeded();
+    assert!(said.contains("4096 bytes"), "{said}");
+    assert!(said.lines().any(|line| line.starts_with("fruit ") && line.contains(" 4 ")), "{said}");
+
+    let stat = tool.json();
+    assert_eq!(stat["page_size"], 4096);
+    assert_eq!(stat["file_len"], fs::metadata(tool.path(DATABASE)).unwrap().len());
+    let fruit = &stat["buckets"][0];
+    assert_eq!(fruit["name"], "fruit");
+    assert_eq!(fruit["entries"], 4);
+    assert_eq!(fruit["key_bytes"], "applebananablueberrycherry".len());
+    assert_eq!(fruit["value_bytes"], "redyellowbluedark_red".len());
+}
+
+#[test]
+fn check_passes_on_a_sound_file_and_finds_damage() {
+    let tool = Tool::with_fruit();
+    let said = tool.run(["check", DATABASE]).succeeded();
+    assert!(said.starts_with("ok: ") && said.ends_with("1 buckets, 4 entries\n"), "{said}");
+
+    let mut bytes = fs::read(tool.path(DATABASE)).unwrap();
+    let places: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(b"blueberry")).collect();
+    assert!(!places.is_empty(), "the key is in the file as it is");
+    for at in places {
+        bytes[at] ^= 1;
+    }
+    fs::write(tool.path(DATABASE), bytes).unwrap();
+    let run = tool.run(["check", DATABASE]);
+    assert!(!run.out.is_empty() && !run.out.contains("ok"), "{run:?}");
+    run.failed(1, &[DATABASE, "problems"]);
+}
+
+#[test]
+fn readers_do_not_write() {
+    let tool = Tool::with_fruit();
+    let before = fs::read(tool.path(DATABASE)).unwrap();
+    let modified = fs::metadata(tool.path(DATABASE)).unwrap().modified().unwrap();
+    tool.run(["get", DATABASE, "fruit", "apple"]).succeeded();
+    tool.run(["scan", DATABASE, "fruit"]).succeeded();
+    tool.run(["stat", DATABASE]).succeeded();
+    tool.run(["check", DATABASE]).succeeded();
+    assert_eq!(fs::read(tool.path(DATABASE)).unwrap(), before);
+    assert_eq!(fs::metadata(tool.path(DATABASE)).unwrap().modified().unwrap(), modified);
+}
+
+#[test]
+fn a_closed_pipe_is_a_quiet_end() {
+    let tool = Tool::new();
+    // Much more than a pipe holds, so that the tool is still writing when its reader goes.
+    let lines: String = (0..50_000).map(|number| format!("{number:08}\tsome value\n")).collect();
+    tool.run_with(["load", DATABASE, "b"], lines.as_bytes()).succeeded();
+
+    let mut child = tool.command(["scan", DATABASE, "b"]).spawn().unwrap();
+    let mut first = [0; 9];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"00000000\t");
+    let run = Run::from(child.wait_with_output().unwrap());
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+}
+
+#[test]
+fn demo_verifies_itself_and_leaves_its_database() {
+    let tool = Tool::new();
+    let said = tool.run(["demo"]).succeeded();
+    for part in ["34,924", "million/s", "GB/s", "durable commit", "ok: ", "folio scan demo.folio names --prefix GREEK"]
+    {
+        assert!(said.contains(part), "no {part:?} in {said}");
+    }
+    assert_eq!(tool.run(["get", "demo.folio", "names", "GREEK SMALL LETTER PI"]).succeeded(), "0003C0\n");
+    let control = tool.run(["scan", "demo.folio", "names", "--prefix", "<control>", "--keys-only"]).succeeded();
+    assert_eq!(control.lines().count(), 65);
+    tool.run(["check", "demo.folio"]).succeeded();
+
+    // Again, in place of the earlier one.
+    tool.run(["demo", "--out", "demo.folio"]).succeeded();
+}
+
+#[test]
+fn demo_refuses_to_replace_another_database() {
+    let tool = Tool::with_fruit();
+    tool.run(["demo", "--out", DATABASE]).failed(2, &[DATABASE, "not an earlier demo", "--out"]);
+    assert_eq!(tool.buckets(), ["fruit"]);
+}
+
+#[test]
+fn help_has_an_example_for_every_command() {
+    let tool = Tool::new();
+    for command in ["demo", "load", "get", "put", "delete", "scan", "stat", "check"] {
+        let help = tool.run([command, "--help"]).succeeded();
+        assert!(help.contains("Example") && help.contains(&format!("folio {command} ")), "{help}");
+    }
+    assert!(tool.run(["--help"]).succeeded().contains("Exit codes"));
+    let version = tool.run(["--version"]).succeeded();
+    assert_eq!(version, format!("folio {}\n", env!("CARGO_PKG_VERSION")));
+}
