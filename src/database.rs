@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bucket;
+use crate::disk::MemoryStore;
 use crate::disk::file::{self, FileStore};
-use crate::disk::memory::MemoryStore;
 use crate::disk::store::Store;
 use crate::error::{Error, Result};
 use crate::options::{Advice, Options};
@@ -108,13 +108,16 @@ impl Database {
         }
     }
 
-    pub(crate) fn open_memory(options: &Options) -> Result<Database> {
-        let store = MemoryStore::new(&empty_database(options.page_size as usize));
-        Database::open_store(Box::new(store.map_err(Error::io("mapping memory"))?), options)
-    }
-
-    pub(crate) fn open_store(store: Box<dyn Store>, options: &Options) -> Result<Database> {
-        Ok(Database::new(Arc::new(Shared::open(store, options)?), options.read_only))
+    pub(crate) fn open_memory(store: &MemoryStore, options: &Options) -> Result<Database> {
+        let disk = store.open().ok_or(Error::Locked)?;
+        let failed = |doing| Error::io(doing);
+        if disk.len().map_err(failed("opening the database"))? == 0 && options.create && !options.read_only {
+            let bytes = empty_database(options.page_size as usize);
+            disk.set_len(bytes.len() as u64).map_err(failed("creating the database"))?;
+            disk.write_at(&bytes, 0).map_err(failed("writing a new database"))?;
+            disk.sync().map_err(failed("syncing a new database"))?;
+        }
+        Ok(Database::new(Arc::new(Shared::open(Box::new(disk), options)?), options.read_only))
     }
 
     fn shared(&self) -> &Arc<Shared> {

@@ -69,7 +69,7 @@
 
 mod bucket;
 mod database;
-mod disk;
+pub mod disk;
 mod error;
 mod options;
 mod page;

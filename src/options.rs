@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::database::Database;
+use crate::disk::MemoryStore;
 use crate::error::{Error, Result};
 
 /// When a commit counts as done.
@@ -183,8 +184,17 @@ impl Options {
     ///
     /// As [`Options::open`], where they apply.
     pub fn open_in_memory(&self) -> Result<Database> {
+        self.open_store(&MemoryStore::new())
+    }
+
+    /// Opens the database on a disk in memory, or creates it there if the disk is empty.
+    ///
+    /// # Errors
+    ///
+    /// As [`Options::open`]; [`Error::Locked`] if another database has the disk.
+    pub fn open_store(&self, store: &MemoryStore) -> Result<Database> {
         self.check()?;
-        Database::open_memory(self)
+        Database::open_memory(store, self)
     }
 
     fn check(&self) -> Result<()> {

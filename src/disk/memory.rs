@@ -1,35 +1,259 @@
-//! A store in memory: a database with no file. The same map code reads it, over anonymous memory.
+//! A store in memory: a database with no file, and the instrument that breaks one on purpose.
+//!
+//! The same map code reads it, over anonymous memory. It can keep a log of what was written, synced and resized, from which
+//! [`MemoryStore::crash`] makes what a disk might hold after a power cut; and it can be told to fail a call.
 
+use std::fmt;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::map::Region;
 use super::store::Store;
 
-pub(crate) struct MemoryStore {
-    inner: Mutex<Inner>,
+/// What a disk writes whole or not at all, in bytes.
+pub const SECTOR_LEN: usize = 512;
+
+/// A disk in memory, for databases that need no file and for tests that need a disk that fails.
+///
+/// It is a handle: clones share the same bytes. A database opens it with [`crate::Options::open_store`], one at a time.
+///
+/// ```
+/// use folio::{Options, disk::MemoryStore};
+///
+/// # fn main() -> folio::Result<()> {
+/// let disk = MemoryStore::new();
+/// let db = Options::new().open_store(&disk)?;
+/// disk.record();
+/// db.exec(|txn| txn.bucket_mut("a")?.put("k", "v"))?;
+///
+/// // The power goes after every operation, and takes everything with it that was not synced.
+/// for cut in 0..=disk.operation_count() {
+///     let after = MemoryStore::with_image(&disk.crash(cut, |_| false));
+///     let db = Options::new().open_store(&after)?;
+///     assert!(db.check()?.is_ok());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct MemoryStore {
+    inner: Arc<Mutex<Inner>>,
+}
+
+/// A part of an operation that a power cut may take or leave: one sector of a write, or a change of length.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub struct Unsynced {
+    /// The number of the operation.
+    pub operation: usize,
+    /// The sector, counted from the start of the store; `None` for a change of length.
+    pub sector: Option<u64>,
+}
+
+/// How a call fails.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Failure {
+    /// An I/O error; nothing was done.
+    Io,
+    /// The disk is full; nothing was done.
+    Full,
+    /// An I/O error after half of the bytes were written. Like `Io` for other calls.
+    Short,
+    /// An I/O error, and what was not synced before never will be, as Linux does when a write-back fails. Like `Io` for calls
+    /// other than a sync.
+    SyncDrops,
+}
+
+enum Operation {
+    Write { at: u64, bytes: Vec<u8>, is_dropped: bool },
+    SetLen(u64),
+    Sync,
 }
 
 struct Inner {
     region: Region,
     len: u64,
+    is_open: bool,
+    boot_id: Option<[u8; 16]>,
+    log: Option<Log>,
+    calls: u64,
+    failures: Vec<(u64, Failure)>,
+}
+
+struct Log {
+    operations: Vec<Operation>,
+    /// The bytes when recording began.
+    base: Vec<u8>,
+    /// Those bytes with the first `durable_at` operations done, all of them synced: where the last crash began.
+    durable: Vec<u8>,
+    durable_at: usize,
 }
 
 impl MemoryStore {
-    /// A store that holds `bytes`.
-    pub(crate) fn new(bytes: &[u8]) -> io::Result<MemoryStore> {
-        let region = Region::anonymous(bytes.len() as u64)?;
+    /// An empty disk. The first database to open it creates itself.
+    pub fn new() -> MemoryStore {
+        MemoryStore::with_image(&[])
+    }
+
+    /// A disk that holds these bytes.
+    ///
+    /// # Panics
+    ///
+    /// If there is no memory for them.
+    pub fn with_image(bytes: &[u8]) -> MemoryStore {
+        let region = Region::anonymous(bytes.len() as u64).expect("memory for a store");
         region.write(bytes, 0);
-        Ok(MemoryStore { inner: Mutex::new(Inner { region, len: bytes.len() as u64 }) })
+        let inner = Inner {
+            region,
+            len: bytes.len() as u64,
+            is_open: false,
+            boot_id: None,
+            log: None,
+            calls: 0,
+            failures: Vec::new(),
+        };
+        MemoryStore { inner: Arc::new(Mutex::new(inner)) }
+    }
+
+    /// Sets the boot id. Relaxed commits are found again after [`MemoryStore::crash`] only on a disk with the boot id that they
+    /// were made under: that is a process that died on a machine that did not.
+    pub fn set_boot_id(&self, boot_id: [u8; 16]) {
+        self.inner().boot_id = Some(boot_id);
+    }
+
+    /// All bytes as they are now.
+    pub fn image(&self) -> Vec<u8> {
+        self.inner().image()
+    }
+
+    /// Starts the log anew. What was written before counts as synced.
+    pub fn record(&self) {
+        let mut inner = self.inner();
+        let base = inner.image();
+        inner.log = Some(Log { operations: Vec::new(), durable: base.clone(), base, durable_at: 0 });
+    }
+
+    /// How many operations were logged since [`MemoryStore::record`].
+    pub fn operation_count(&self) -> usize {
+        self.inner().log.as_ref().map_or(0, |log| log.operations.len())
+    }
+
+    /// The operations after the last sync before operation `cut`: which parts a power cut then could take or leave.
+    pub fn unsynced(&self, cut: usize) -> Vec<Unsynced> {
+        let mut parts = Vec::new();
+        self.crash(cut, |part| {
+            parts.push(part);
+            true
+        });
+        parts
+    }
+
+    /// What the disk may hold after a power cut that comes when `cut` operations of the log are done: everything that was synced,
+    /// and of the rest those parts for which `survives` answers true. It is asked in the order of the log.
+    ///
+    /// # Panics
+    ///
+    /// If [`MemoryStore::record`] was not called, or `cut` is greater than [`MemoryStore::operation_count`].
+    pub fn crash(&self, cut: usize, mut survives: impl FnMut(Unsynced) -> bool) -> Vec<u8> {
+        let mut inner = self.inner();
+        let log = inner.log.as_mut().expect("record was called");
+        let synced = log.operations[..cut].iter().rposition(|operation| matches!(operation, Operation::Sync));
+        let synced = synced.map_or(0, |at| at + 1);
+        log.bring_durable_to(synced);
+        let mut image = log.durable.clone();
+        for (number, operation) in log.operations.iter().enumerate().take(cut).skip(synced) {
+            operation.apply(&mut image, |sector| survives(Unsynced { operation: number, sector }));
+        }
+        image
+    }
+
+    /// Makes call number `call`, counted from 1 from now on, fail: writes, syncs, changes of length and reads count.
+    pub fn fail(&self, call: u64, failure: Failure) {
+        let mut inner = self.inner();
+        let at = inner.calls + call;
+        inner.failures.push((at, failure));
+    }
+
+    /// How many calls there were.
+    pub fn call_count(&self) -> u64 {
+        self.inner().calls
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        // Nothing panics while it is held; and if it did, the bytes are as good as before.
+        // Nothing that matters panics while it is held; and if it did, the bytes are as good as before.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the disk for a database; `None` if another one has it.
+    pub(crate) fn open(&self) -> Option<MemoryDisk> {
+        let mut inner = self.inner();
+        if inner.is_open {
+            return None;
+        }
+        inner.is_open = true;
+        Some(MemoryDisk { store: self.clone() })
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> MemoryStore {
+        MemoryStore::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("len", &self.inner().len).finish_non_exhaustive()
+    }
+}
+
+impl Operation {
+    /// Applies the parts that survive.
+    fn apply(&self, image: &mut Vec<u8>, mut survives: impl FnMut(Option<u64>) -> bool) {
+        match self {
+            Operation::Sync => {}
+            Operation::SetLen(len) => {
+                if survives(None) {
+                    image.resize(*len as usize, 0);
+                }
+            }
+            Operation::Write { is_dropped: true, .. } => {}
+            Operation::Write { at, bytes, .. } => {
+                let (mut at, mut rest) = (*at as usize, &bytes[..]);
+                while !rest.is_empty() {
+                    let (part, more) = rest.split_at(rest.len().min(SECTOR_LEN - at % SECTOR_LEN));
+                    // Where the growth before it was lost, there is nothing to write to.
+                    if survives(Some((at / SECTOR_LEN) as u64)) && at + part.len() <= image.len() {
+                        image[at..at + part.len()].copy_from_slice(part);
+                    }
+                    (at, rest) = (at + part.len(), more);
+                }
+            }
+        }
+    }
+}
+
+impl Log {
+    fn bring_durable_to(&mut self, synced: usize) {
+        if self.durable_at > synced {
+            self.durable = self.base.clone();
+            self.durable_at = 0;
+        }
+        for operation in &self.operations[self.durable_at..synced] {
+            operation.apply(&mut self.durable, |_| true);
+        }
+        self.durable_at = synced;
     }
 }
 
 impl Inner {
+    fn image(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.len as usize];
+        self.region.read(&mut bytes, 0);
+        bytes
+    }
+
     /// Moves to a larger region. Regions handed out before keep what they show, which no pinned snapshot sees change.
     fn reserve(&mut self, len: u64) -> io::Result<()> {
         if len > self.region.len() {
@@ -46,45 +270,170 @@ impl Inner {
             _ => Err(io::ErrorKind::UnexpectedEof.into()),
         }
     }
+
+    /// Counts a call, and answers with its failure if it is to fail.
+    fn call(&mut self) -> Option<Failure> {
+        self.calls += 1;
+        let at = self.failures.iter().position(|&(call, _)| call == self.calls)?;
+        Some(self.failures.swap_remove(at).1)
+    }
+
+    fn log(&mut self, operation: impl FnOnce() -> Operation) {
+        if let Some(log) = &mut self.log {
+            log.operations.push(operation());
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8], at: u64) {
+        self.region.write(bytes, at);
+        self.log(|| Operation::Write { at, bytes: bytes.to_vec(), is_dropped: false });
+    }
+
+    /// What was not synced is never going to be.
+    fn drop_unsynced(&mut self) {
+        let Some(log) = &mut self.log else { return };
+        for operation in log.operations.iter_mut().rev() {
+            match operation {
+                Operation::Write { is_dropped, .. } => *is_dropped = true,
+                Operation::SetLen(_) => {}
+                Operation::Sync => break,
+            }
+        }
+    }
 }
 
-impl Store for MemoryStore {
+impl Failure {
+    fn error(self) -> io::Error {
+        match self {
+            Failure::Full => io::ErrorKind::StorageFull.into(),
+            _ => io::Error::other("a failure that was asked for"),
+        }
+    }
+}
+
+/// A [`MemoryStore`] in the hands of a database.
+pub(crate) struct MemoryDisk {
+    store: MemoryStore,
+}
+
+impl Drop for MemoryDisk {
+    fn drop(&mut self) {
+        self.store.inner().is_open = false;
+    }
+}
+
+impl Store for MemoryDisk {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.inner().len)
+        Ok(self.store.inner().len)
     }
 
     fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
-        let inner = self.inner();
+        let mut inner = self.store.inner();
         inner.check(bytes.len(), at)?;
+        if let Some(failure) = inner.call() {
+            return Err(failure.error());
+        }
         inner.region.read(bytes, at);
         Ok(())
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
-        let inner = self.inner();
+        let mut inner = self.store.inner();
         inner.check(bytes.len(), at)?;
-        inner.region.write(bytes, at);
+        if let Some(failure) = inner.call() {
+            if failure == Failure::Short {
+                inner.write(&bytes[..bytes.len() / 2], at);
+            }
+            return Err(failure.error());
+        }
+        inner.write(bytes, at);
         Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {
+        let mut inner = self.store.inner();
+        if let Some(failure) = inner.call() {
+            if failure == Failure::SyncDrops {
+                inner.drop_unsynced();
+            }
+            return Err(failure.error());
+        }
+        inner.log(|| Operation::Sync);
         Ok(())
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        let mut inner = self.inner();
+        let mut inner = self.store.inner();
+        if let Some(failure) = inner.call() {
+            return Err(failure.error());
+        }
         inner.reserve(len)?;
+        if len < inner.len {
+            // What was cut off is gone: it must not come back when the store grows again.
+            let gone = vec![0; (inner.len - len) as usize];
+            inner.region.write(&gone, len);
+        }
         inner.len = len;
+        inner.log(|| Operation::SetLen(len));
         Ok(())
     }
 
     fn region(&self, len: u64) -> io::Result<Region> {
-        let mut inner = self.inner();
+        let mut inner = self.store.inner();
         inner.reserve(len)?;
         Ok(inner.region.clone())
     }
 
     fn boot_id(&self) -> Option<[u8; 16]> {
-        None
+        self.store.inner().boot_id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crash_keeps_what_was_synced_and_what_survives() {
+        let store = MemoryStore::with_image(&[0; 2048]);
+        let disk = store.open().unwrap();
+        assert!(store.open().is_none());
+        store.record();
+        disk.write_at(&[1; 1024], 256).unwrap();
+        disk.sync().unwrap();
+        disk.set_len(4096).unwrap();
+        disk.write_at(&[2; 1024], 2048).unwrap();
+        assert_eq!(store.operation_count(), 4);
+
+        assert_eq!(store.crash(0, |_| true), vec![0; 2048]);
+        assert_eq!(
+            store.crash(1, |part| part.sector == Some(1))[256..1280],
+            [[0; 256], [1; 256], [1; 256], [0; 256]].concat()
+        );
+        let synced = store.crash(4, |_| false);
+        assert_eq!((synced.len(), &synced[256..1280]), (2048, &[1; 1024][..]));
+        assert_eq!(store.crash(4, |part| part.sector.is_some()).len(), 2048);
+        let torn = store.crash(4, |part| part.sector != Some(4));
+        assert_eq!(torn[2048..], [[0; 512].as_slice(), &[2; 512], &[0; 1024]].concat());
+        assert_eq!(store.unsynced(4).len(), 3);
+        drop(disk);
+        assert!(store.open().is_some());
+    }
+
+    #[test]
+    fn calls_fail_as_asked() {
+        let store = MemoryStore::with_image(&[0; 4096]);
+        let disk = store.open().unwrap();
+        store.record();
+        store.fail(2, Failure::Short);
+        store.fail(4, Failure::SyncDrops);
+        disk.write_at(&[1; 512], 0).unwrap();
+        assert!(disk.write_at(&[2; 1024], 1024).is_err());
+        assert_eq!(store.image()[1024..2048], [[2; 512], [0; 512]].concat());
+        disk.write_at(&[3; 512], 3072).unwrap();
+        assert!(disk.sync().is_err());
+        disk.sync().unwrap();
+        let after = store.crash(store.operation_count(), |_| true);
+        assert_eq!(after, vec![0; 4096], "dropped for good");
     }
 }

@@ -1,6 +1,9 @@
-//! Where the bytes are: [`store`] is the seam, [`file`] and [`memory`] are behind it, [`map`] is how pages are read.
+//! Where the bytes are. [`MemoryStore`] keeps a database in memory and simulates crashes and failures, for your tests as for
+//! folio's own; files are opened with [`crate::Options::open`].
 
 pub(crate) mod file;
 pub(crate) mod map;
-pub(crate) mod memory;
+mod memory;
 pub(crate) mod store;
+
+pub use memory::{Failure, MemoryStore, SECTOR_LEN, Unsynced};

@@ -154,7 +154,7 @@ mod tests {
                     }
                     2 => {
                         set.remove(extent);
-                        pages().for_each(|page| drop(model.remove(&page)));
+                        model.retain(|page| !pages().contains(page));
                     }
                     3 if extent.count > 0 => {
                         if let Some(run) = set.take_run(extent.count) {

@@ -224,7 +224,8 @@ pub struct Changes {
     pub digest: Digest,
 }
 
-/// Puts that are ready to be made, so that no time goes into making them up.
+/// Puts that are ready to be made, so that no time goes into making them up. The memory is taken once, for the largest
+/// plan, so that none of it is mistaken for the engine's.
 pub struct Puts {
     set: &'static DataSet,
     indices: Vec<u64>,
@@ -234,7 +235,8 @@ pub struct Puts {
 
 impl Changes {
     pub fn new(data: &Data) -> Changes {
-        let mut changes = Changes { versions: Vec::new(), digest: Digest::default() };
+        let versions = Vec::with_capacity(data.entries() * 2);
+        let mut changes = Changes { versions, digest: Digest::default() };
         changes.reset(data);
         changes
     }
@@ -248,9 +250,9 @@ impl Changes {
 
     /// Thinks of `count` puts, each with even odds an overwrite of a random key or an insert of a new one, and counts
     /// them as made.
-    pub fn plan(&mut self, data: &Data, count: usize, random: &mut fastrand::Rng) -> Puts {
+    pub fn plan(&mut self, data: &Data, count: usize, random: &mut fastrand::Rng, puts: &mut Puts) {
         let set = data.set;
-        let mut puts = Puts { set, indices: Vec::with_capacity(count), keys: Vec::new(), values: Vec::new() };
+        puts.indices.clear();
         puts.keys.resize(count * set.key_len, 0);
         puts.values.resize(count * set.value_len, 0);
         let keys = puts.keys.chunks_exact_mut(set.key_len);
@@ -270,7 +272,6 @@ impl Changes {
             self.digest.add(key, value);
             puts.indices.push(index as u64);
         }
-        puts
     }
 
     /// The value that `index` must have now.
@@ -280,6 +281,13 @@ impl Changes {
 }
 
 impl Puts {
+    /// Room for plans of up to `count` puts.
+    pub fn new(set: &'static DataSet, count: usize) -> Puts {
+        // Ones, not zeros: zeroed memory is only promised by the kernel until it is written to.
+        let (keys, values) = (vec![1; count * set.key_len], vec![1; count * set.value_len]);
+        Puts { set, indices: vec![1; count], keys, values }
+    }
+
     pub fn len(&self) -> usize {
         self.indices.len()
     }
@@ -342,7 +350,8 @@ mod tests {
     fn a_digest_follows_the_puts() {
         let data = data();
         let mut changes = Changes::new(&data);
-        let puts = changes.plan(&data, 500, &mut fastrand::Rng::with_seed(1));
+        let mut puts = Puts::new(data.set, 500);
+        changes.plan(&data, 500, &mut fastrand::Rng::with_seed(1), &mut puts);
         let mut model: std::collections::BTreeMap<_, _> = data
             .keys
             .chunks_exact(data.set.key_len)

@@ -87,6 +87,7 @@ pub struct Bench<E> {
     settings: Settings,
     data: Data,
     changes: Changes,
+    puts: Puts,
     /// Keys to look up, end to end.
     stream: Vec<u8>,
     /// Anonymous memory that is the harness's own.
@@ -137,6 +138,8 @@ impl<E: Engine> Bench<E> {
     pub fn new(dir: &Path, effort: Effort, data: Data) -> Result<Bench<E>> {
         let settings = settings(data.set.entry_len(), data.entries(), None);
         let changes = Changes::new(&data);
+        let most = effort.commits.max(effort.relaxed_commits).max(effort.batches * BATCH_PUTS);
+        let puts = Puts::new(data.set, most);
         // Whole blocks, so that the clock is read as often for a small data set as for a large one.
         let keys = (data.entries().min(STREAM_MAX) / BLOCK).max(1) * BLOCK;
         let stream = vec![1; keys * data.set.key_len];
@@ -146,6 +149,7 @@ impl<E: Engine> Bench<E> {
             settings,
             data,
             changes,
+            puts,
             stream,
             before: memory::anonymous()?,
             loaded: None,
@@ -446,12 +450,12 @@ impl<E: Engine> Bench<E> {
         check_entries(&loaded.engine, &self.changes.digest)?;
         loaded.fresh = false;
         loaded.checked = false;
-        let puts = self.changes.plan(&self.data, commits * each, random);
+        self.changes.plan(&self.data, commits * each, random, &mut self.puts);
         loaded.engine.set_durability(durability)?;
         settle(&self.dir)?;
 
         let mut times = Vec::with_capacity(commits);
-        let mut left = puts.iter();
+        let mut left = self.puts.iter();
         for _ in 0..commits {
             let start = Instant::now();
             loaded.engine.write(|writer| {
@@ -465,7 +469,7 @@ impl<E: Engine> Bench<E> {
 
         loaded.engine.set_durability(Durability::Durable)?;
         check_entries(&loaded.engine, &self.changes.digest)?;
-        check_puts(&loaded.engine, &self.data, &self.changes, &puts)?;
+        check_puts(&loaded.engine, &self.data, &self.changes, &self.puts)?;
         Ok(times)
     }
 

@@ -1,0 +1,246 @@
+//! Peers: folio and other embedded stores side by side, on the same data, doing the same work.
+//!
+//!     cargo run --release                      everything: some minutes, a few GB of disk
+//!     cargo run --release -- --quick           fewer entries and rounds: under a minute
+//!     cargo run --release -- --only get        the workloads whose names contain "get"
+//!     cargo run --release -- big-load --engine folio --gib 4 --dirty-limit-mib 64
+//!
+//! Each engine runs in a process of its own that lives through all rounds. The parent (`rounds.rs`) tells them over
+//! pipes which workload to run, one engine at a time, in turns; takes the medians; and prints a Markdown table or JSON
+//! (`report.rs`). Floors of the machine are measured in the same rounds (`floors.rs`). The workloads and how their
+//! answers are checked stand in `workload.rs`, the data in `data.rs`, and what an engine must offer in `engine.rs`.
+//! Linux only: memory is read from `/proc`.
+
+mod big_load;
+mod data;
+mod engine;
+mod floors;
+mod folio;
+mod lmdb;
+mod memory;
+mod report;
+mod rounds;
+mod worker;
+mod workload;
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use tempfile::TempDir;
+
+use crate::big_load::BigLoad;
+use crate::data::{Data, DataSet};
+use crate::engine::{Engine, Result, Visit, with_engine};
+use crate::floors::Floors;
+use crate::report::{Head, Machine};
+use crate::rounds::{FLOORS, Plan};
+use crate::worker::{Hello, serve};
+use crate::workload::{Bench, settings};
+
+/// Run folio and its peers side by side
+#[derive(Parser)]
+#[command(args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Load much in one transaction with little memory, and report the peak
+    BigLoad(BigLoadArgs),
+    /// One engine, driven over a pipe by the parent
+    #[command(hide = true)]
+    Worker(WorkerArgs),
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// Engines to run; the ratios are against the first
+    #[arg(long, value_delimiter = ',', default_value = "lmdb,folio")]
+    engines: Vec<String>,
+    /// Key and value length of the entries
+    #[arg(long, default_value = "24+150")]
+    data_set: String,
+    /// Entries to load [default: 1000000, quick: 200000]
+    #[arg(long)]
+    entries: Option<usize>,
+    /// Rounds to take the median of [default: 5, quick: 3]
+    #[arg(long)]
+    rounds: Option<u64>,
+    /// Fewer entries, fewer rounds and shorter loops: under a minute, and less exact
+    #[arg(long)]
+    quick: bool,
+    /// Only the workloads whose names contain one of these
+    #[arg(long, value_delimiter = ',', value_name = "SUBSTRING")]
+    only: Vec<String>,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where the database files go, in a directory that is deleted at the end [default: beside this program]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Print JSON with the value of each round instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct BigLoadArgs {
+    #[arg(long, default_value = "folio")]
+    engine: String,
+    /// GiB of keys and values
+    #[arg(long, default_value_t = 4.0)]
+    gib: f64,
+    /// Memory that the transaction may use, where the engine can be told
+    #[arg(long, default_value_t = 64)]
+    dirty_limit_mib: usize,
+    #[arg(long, default_value = "24+1000")]
+    data_set: String,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where the database files go, in a directory that is deleted at the end [default: beside this program]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+pub struct WorkerArgs {
+    #[arg(long)]
+    pub engine: String,
+    #[arg(long)]
+    pub data_set: String,
+    #[arg(long)]
+    pub entries: usize,
+    #[arg(long)]
+    pub seed: u64,
+    #[arg(long)]
+    pub dir: PathBuf,
+    #[arg(long)]
+    pub quick: bool,
+}
+
+impl WorkerArgs {
+    /// The command line that parses to these.
+    fn to_args(&self) -> Vec<OsString> {
+        let (entries, seed) = (self.entries.to_string(), self.seed.to_string());
+        let mut args: Vec<OsString> = ["--engine", &self.engine, "--data-set", &self.data_set]
+            .into_iter()
+            .chain(["--entries", &entries, "--seed", &seed, "--dir"])
+            .map(OsString::from)
+            .collect();
+        args.push(self.dir.clone().into());
+        if self.quick {
+            args.push("--quick".into());
+        }
+        args
+    }
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        None => run(&cli.run),
+        Some(Command::BigLoad(args)) => big_load(&args),
+        Some(Command::Worker(args)) => work(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("peers: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A directory for the database files that goes away at the end: in `asked`, or beside this program, which is on the
+/// disk of the target directory, where /tmp may be in memory.
+fn directory(asked: Option<&Path>) -> Result<TempDir> {
+    let program = env::current_exe()?;
+    let parent = asked.or(program.parent()).ok_or("this program lies nowhere; give --dir")?;
+    let dir = tempfile::Builder::new().prefix("peers-").tempdir_in(parent)?;
+    eprintln!("database files: {}", dir.path().display());
+    if report::in_memory(dir.path())? {
+        eprintln!("WARNING: this is memory, not a disk: durable commits mean nothing here; give --dir");
+    }
+    Ok(dir)
+}
+
+fn run(args: &RunArgs) -> Result<()> {
+    rounds::known(&args.engines)?;
+    let set = DataSet::named(&args.data_set)?;
+    let entries = args.entries.unwrap_or(if args.quick { 200_000 } else { 1_000_000 });
+    let rounds = args.rounds.unwrap_or(if args.quick { 3 } else { 5 });
+    if entries == 0 || rounds == 0 {
+        return Err("give at least one entry and one round".into());
+    }
+    let plan = Plan { engines: args.engines.clone(), workloads: rounds::chosen(&args.only)?, rounds };
+    let dir = directory(args.dir.as_deref())?;
+    let outcome = rounds::run(&plan, dir.path(), |engine, dir| WorkerArgs {
+        engine: engine.to_owned(),
+        data_set: set.name.to_owned(),
+        entries,
+        seed: args.seed,
+        dir: dir.to_owned(),
+        quick: args.quick,
+    })?;
+    let machine = Machine::of(dir.path())?;
+    let head = Head { data_set: set.name.to_owned(), entries, rounds, seed: args.seed, machine };
+    if args.json {
+        println!("{}", report::json(&head, &outcome)?);
+    } else {
+        print!("{}", report::markdown(&head, &outcome));
+    }
+    Ok(dir.close()?)
+}
+
+fn big_load(args: &BigLoadArgs) -> Result<()> {
+    let dir = directory(args.dir.as_deref())?;
+    let outcome = with_engine(
+        &args.engine,
+        BigLoad {
+            dir: dir.path(),
+            set: DataSet::named(&args.data_set)?,
+            seed: args.seed,
+            data_len: (args.gib * (1u64 << 30) as f64) as u64,
+            dirty_limit: args.dirty_limit_mib << 20,
+        },
+    )?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&outcome)?);
+    } else {
+        print!("{}", outcome.markdown());
+    }
+    Ok(dir.close()?)
+}
+
+fn work(args: &WorkerArgs) -> Result<()> {
+    if args.engine == FLOORS {
+        let hello = Hello { title: FLOORS.to_owned(), about: String::new() };
+        return serve(&hello, &mut Floors::new(&args.dir, &args.effort(), args.seed)?);
+    }
+    with_engine(&args.engine, Work(args))
+}
+
+/// The work of one engine's process.
+struct Work<'a>(&'a WorkerArgs);
+
+impl Visit for Work<'_> {
+    type Output = ();
+
+    fn visit<E: Engine>(self) -> Result<()> {
+        let args = self.0;
+        let set = DataSet::named(&args.data_set)?;
+        let about = E::about(&settings(set.entry_len(), args.entries, None));
+        let data = Data::new(set, args.seed, args.entries);
+        let mut bench = Bench::<E>::new(&args.dir, args.effort(), data)?;
+        serve(&Hello { title: E::TITLE.to_owned(), about }, &mut bench)
+    }
+}

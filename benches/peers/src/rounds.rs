@@ -1,0 +1,212 @@
+//! The parent's side of the pipe: starts a process for each engine and drives them round by round.
+//!
+//! Within a round the engines take turns, workload by workload, so that whatever else the machine does falls on all of
+//! them alike. Only one process works at a time; the others wait on their pipes.
+
+use std::env;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::engine::{self, Result};
+use crate::worker::{Figure, Hello, Reply, Request, Unit};
+use crate::workload::{self, Effort, median};
+use crate::{WorkerArgs, floors};
+
+/// The name under which a worker measures the floors instead of an engine.
+pub const FLOORS: &str = "floors";
+
+pub struct Plan {
+    pub engines: Vec<String>,
+    pub workloads: Vec<&'static str>,
+    pub rounds: u64,
+}
+
+/// What came out, row by row.
+#[derive(Serialize)]
+pub struct Outcome {
+    pub engines: Vec<About>,
+    pub rows: Vec<Row>,
+    pub floors: Vec<Row>,
+}
+
+#[derive(Serialize)]
+pub struct About {
+    pub name: String,
+    pub title: String,
+    pub about: String,
+}
+
+#[derive(Serialize)]
+pub struct Row {
+    pub name: String,
+    pub unit: Unit,
+    pub more_is_better: bool,
+    /// One for each engine, in the order of the engines; a floor has one.
+    pub series: Vec<Series>,
+}
+
+/// The values of the rounds.
+#[derive(Default, Serialize)]
+pub struct Series {
+    pub median: f64,
+    pub rounds: Vec<f64>,
+}
+
+/// A worker process and its pipe. Closing the pipe ends it.
+struct Process {
+    name: String,
+    child: Child,
+    input: Option<ChildStdin>,
+    output: BufReader<ChildStdout>,
+}
+
+impl Process {
+    fn start(args: &WorkerArgs) -> Result<(Process, Hello)> {
+        let mut child = Command::new(env::current_exe()?)
+            .arg("worker")
+            .args(args.to_args())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let input = child.stdin.take();
+        let output = BufReader::new(child.stdout.take().ok_or("the worker has no output")?);
+        let mut process = Process { name: args.engine.clone(), child, input, output };
+        let hello = process.hear()?;
+        Ok((process, hello))
+    }
+
+    fn hear<T: DeserializeOwned>(&mut self) -> Result<T> {
+        let mut line = String::new();
+        if self.output.read_line(&mut line)? == 0 {
+            return Err(format!("the worker of {} has ended early; its message is above", self.name).into());
+        }
+        Ok(serde_json::from_str(&line)?)
+    }
+
+    fn ask(&mut self, run: &str, round: u64) -> Result<(Vec<Figure>, u64)> {
+        let input = self.input.as_mut().ok_or("the pipe is closed")?;
+        let mut line = serde_json::to_string(&Request { run: run.to_owned(), round })?;
+        line.push('\n');
+        input.write_all(line.as_bytes())?;
+        match self.hear()? {
+            Reply::Done { figures, anonymous } => Ok((figures, anonymous)),
+            Reply::Failed(error) => Err(format!("{}, {run}: {error}", self.name).into()),
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.input = None;
+        // Whether it ended well no longer matters: all its answers are in.
+        let _ = self.child.wait();
+    }
+}
+
+/// Rows in the order in which their first figures came.
+struct Rows {
+    engines: usize,
+    rows: Vec<Row>,
+}
+
+impl Rows {
+    fn add(&mut self, engine: usize, figure: Figure) {
+        let Figure { name, unit, value } = figure;
+        let place = self.rows.iter().position(|row| row.name == name && row.unit == unit);
+        let place = place.unwrap_or_else(|| {
+            let series = (0..self.engines).map(|_| Series::default()).collect();
+            self.rows.push(Row { name, unit, more_is_better: unit.more_is_better(), series });
+            self.rows.len() - 1
+        });
+        self.rows[place].series[engine].rounds.push(value);
+    }
+
+    fn finish(mut self) -> Vec<Row> {
+        for series in self.rows.iter_mut().flat_map(|row| &mut row.series) {
+            if !series.rounds.is_empty() {
+                series.median = median(&mut series.rounds.clone());
+            }
+        }
+        self.rows
+    }
+}
+
+/// Runs all of it. `args` makes the arguments of the worker of a name; its directory exists.
+pub fn run(plan: &Plan, dir: &Path, args: impl Fn(&str, &Path) -> WorkerArgs) -> Result<Outcome> {
+    let start = |name: &str| {
+        let dir = dir.join(name);
+        std::fs::create_dir(&dir)?;
+        Process::start(&args(name, &dir))
+    };
+    // One after the other, so that the start of one is not held up by that of another.
+    let (mut floors_worker, _) = start(FLOORS)?;
+    let mut workers = Vec::new();
+    let mut engines = Vec::new();
+    for name in &plan.engines {
+        let (worker, hello) = start(name)?;
+        workers.push(worker);
+        engines.push(About { name: name.clone(), title: hello.title, about: hello.about });
+    }
+
+    let mut rows = Rows { engines: workers.len(), rows: Vec::new() };
+    let mut floors = Rows { engines: 1, rows: Vec::new() };
+    for round in 0..plan.rounds {
+        for name in floors::NAMES {
+            for figure in floors_worker.ask(name, round)?.0 {
+                progress(plan, round, FLOORS, &figure);
+                floors.add(0, figure);
+            }
+        }
+        let mut most = vec![0; workers.len()];
+        for workload in &plan.workloads {
+            for (engine, worker) in workers.iter_mut().enumerate() {
+                let (figures, anonymous) = worker.ask(workload, round)?;
+                most[engine] = anonymous.max(most[engine]);
+                for figure in figures {
+                    progress(plan, round, &plan.engines[engine], &figure);
+                    rows.add(engine, figure);
+                }
+            }
+        }
+        for (engine, &most) in most.iter().enumerate() {
+            let name = "anonymous memory after a workload, largest";
+            rows.add(engine, Figure::new(name, Unit::Bytes, most as f64));
+        }
+    }
+    Ok(Outcome { engines, rows: rows.finish(), floors: floors.finish() })
+}
+
+fn progress(plan: &Plan, round: u64, engine: &str, figure: &Figure) {
+    let shown = crate::report::shown(figure.value, figure.unit);
+    eprintln!("round {}/{}  {engine:8}  {}: {shown}", round + 1, plan.rounds, figure.name);
+}
+
+/// The workloads whose names contain one of `only`; all of them when it is empty.
+pub fn chosen(only: &[String]) -> Result<Vec<&'static str>> {
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|part| name.contains(part.as_str()));
+    let chosen: Vec<_> = workload::NAMES.iter().copied().filter(|name| wanted(name)).collect();
+    if chosen.is_empty() {
+        return Err(format!("no workload fits; there are: {}", workload::NAMES.join(", ")).into());
+    }
+    Ok(chosen)
+}
+
+/// Fails on a name that is not an engine's, before any process is started.
+pub fn known(engines: &[String]) -> Result<()> {
+    for name in engines {
+        if !engine::NAMES.contains(&name.as_str()) {
+            return Err(format!("no engine is called {name}; there are: {}", engine::NAMES.join(", ")).into());
+        }
+    }
+    Ok(())
+}
+
+impl WorkerArgs {
+    pub fn effort(&self) -> Effort {
+        Effort::new(self.quick)
+    }
+}
