@@ -22,13 +22,14 @@ const LOCK_POLL: Duration = Duration::from_millis(5);
 
 pub(crate) struct FileStore {
     file: File,
+    boot_id: Option<[u8; 16]>,
     advice: Option<Advice>,
     prefault: bool,
 }
 
 impl FileStore {
     pub(crate) fn new(file: File, advice: Option<Advice>, prefault: bool) -> FileStore {
-        FileStore { file, advice, prefault }
+        FileStore { file, boot_id: boot_id(), advice, prefault }
     }
 }
 
@@ -158,9 +159,13 @@ impl Store for FileStore {
     }
 
     fn boot_id(&self) -> Option<[u8; 16]> {
-        // Where the kernel has no boot id, a relaxed commit is lost with the process, never half kept.
-        let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-        let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-        Some(u128::from_str_radix(&digits, 16).ok()?.to_be_bytes())
+        self.boot_id
     }
+}
+
+/// The kernel's boot id. Where there is none, a relaxed commit is lost with the process, never half kept.
+fn boot_id() -> Option<[u8; 16]> {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    Some(u128::from_str_radix(&digits, 16).ok()?.to_be_bytes())
 }

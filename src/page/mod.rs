@@ -45,8 +45,8 @@
 //!
 //! Trust says when a meta counts. *Synced*: everything that it refers to was synced before it was written. *Digest*: the
 //! pages that its own transaction wrote (the `taken` extents below `page_count` of the last space record, whose
-//! transaction id is the meta's) may or may not have reached the disk; take them in ascending order, compute the CRC32C of
-//! each whole page, and compare the CRC32C of those four-byte checksums with the digest. *Boot*: nothing was synced; the
+//! transaction id is the meta's) may or may not have reached the disk; take them in ascending order, take of each page its first
+//! four bytes and then the CRC32C of the rest of it, and compare the CRC32C of all of these with the digest. *Boot*: nothing was synced; the
 //! meta counts only while the kernel's boot id is still the same, because then the page cache still holds every write.
 //!
 //! ## Page header
@@ -286,6 +286,23 @@ pub(crate) fn seal(page: &mut [u8], no: PageNo, born: TxnId) {
     header.born = U64::new(born.get());
     let checksum = crc32c::crc32c(&page[4..]);
     header_mut(page).checksum = U32::new(checksum);
+}
+
+/// What stands for a page in the digest of a meta: its first four bytes, and the checksum of the rest. For a page with a header
+/// the two are the same, and known when it is sealed.
+pub(crate) fn digest_part(page: &[u8]) -> [u8; 8] {
+    let mut part = [0; 8];
+    part[..4].copy_from_slice(&page[..4]);
+    part[4..].copy_from_slice(&crc32c::crc32c(&page[4..]).to_le_bytes());
+    part
+}
+
+/// Like [`digest_part`], for a page that was just sealed.
+pub(crate) fn sealed_digest_part(page: &[u8]) -> [u8; 8] {
+    let mut part = [0; 8];
+    part[..4].copy_from_slice(&page[..4]);
+    part[4..].copy_from_slice(&page[..4]);
+    part
 }
 
 #[cold]

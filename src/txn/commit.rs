@@ -151,13 +151,12 @@ fn number_page(
     let mut page = dirty.take(index);
     if page::header(&page).kind == BRANCH {
         let level = usize::from(page::header(&page).level);
-        let child = |page: &[u8], i| Branch::view(page, level).and_then(|branch| branch.child(i));
-        for i in 0..usize::from(page::header(&page).slot_count.get()) {
-            let clean_or_dirty = child(&page, i).expect("a dirty branch is well formed");
-            let numbered_child = number_page(dirty, clean_or_dirty, numbers, numbered);
-            if numbered_child != clean_or_dirty {
-                branch::set_child(&mut page, i, numbered_child);
-            }
+        let branch = Branch::view(&page, level).expect("a dirty branch is well formed");
+        let child = |i| (i, branch.child(i).expect("a dirty branch is well formed"));
+        let children: Vec<_> = (0..branch.len()).map(child).filter(|(_, no)| no.as_dirty().is_some()).collect();
+        for (i, child) in children {
+            let no = number_page(dirty, child, numbers, numbered);
+            branch::set_child(&mut page, i, no);
         }
     }
     dirty.put_back(index, page);
@@ -197,15 +196,15 @@ fn digest(pages: &WritePages) -> Option<u32> {
         return None;
     }
     let mut written = pages.written.clone()?;
-    // Stable: of a page that was written more than once, the last checksum counts.
+    // Stable: of a page that was written more than once, the last part counts.
     written.sort_by_key(|&(no, _)| no);
-    let mut checksums = Vec::new();
+    let mut parts = Vec::new();
     for no in pages.taken.iter().flat_map(|extent: Extent| extent.first..extent.end()) {
         let past = written.partition_point(|&(written, _)| written <= no);
-        let &(_, checksum) = written[..past].last().filter(|&&(written, _)| written == no)?;
-        checksums.extend(checksum.to_le_bytes());
+        let (_, part) = written[..past].last().filter(|&&(written, _)| written == no)?;
+        parts.extend(part);
     }
-    Some(crc32c::crc32c(&checksums))
+    Some(crc32c::crc32c(&parts))
 }
 
 fn meta_fields(pages: &WritePages, catalog: Tree, record: &Record) -> MetaFields {

@@ -119,9 +119,9 @@ fn digest(store: &dyn Store, meta: &Meta) -> Result<Option<u32>> {
     if written.iter().map(|extent| extent.count).sum::<u64>() > DIGEST_PAGES_MAX as u64 {
         return Ok(None);
     }
-    let mut checksums = Vec::new();
+    let mut parts = Vec::new();
     for no in written.iter().flat_map(|extent| extent.first..extent.end()) {
-        checksums.extend(crc32c::crc32c(&read_page(store, no, fields.page_len)?).to_le_bytes());
+        parts.extend(page::digest_part(&read_page(store, no, fields.page_len)?));
     }
-    Ok(Some(crc32c::crc32c(&checksums)))
+    Ok(Some(crc32c::crc32c(&parts)))
 }

@@ -57,8 +57,8 @@ pub(crate) struct WritePages {
     /// Pages of the snapshot that it no longer uses.
     pub(super) freed: Vec<Freed>,
     freed_set: ExtentSet,
-    /// Numbers and checksums of the pages that it has written; `None` when there are too many for a digest.
-    pub(super) written: Option<Vec<(u64, u32)>>,
+    /// Numbers of the pages that it has written, and what stands for them in a digest; `None` when there are too many.
+    pub(super) written: Option<Vec<(u64, [u8; 8])>>,
     pub(super) written_len: u64,
     is_committed: bool,
 }
@@ -422,15 +422,16 @@ impl WritePages {
                 page::seal(page, PageNo::new(no), txn);
                 place.copy_from_slice(page);
             }
-            result = self.write_pages(Extent::new(first, count as u64), &staging[..count * page_len]);
+            let extent = Extent::new(first, count as u64);
+            result = self.write_pages(extent, &staging[..count * page_len], page::sealed_digest_part);
             rest = more;
         }
         self.writer_mut().staging = staging;
         result
     }
 
-    /// Writes whole pages to an extent that this transaction took.
-    fn write_pages(&mut self, extent: Extent, bytes: &[u8]) -> Result<()> {
+    /// Writes whole pages to an extent that this transaction took. `digest_part` is what stands for each in a digest.
+    fn write_pages(&mut self, extent: Extent, bytes: &[u8], digest_part: fn(&[u8]) -> [u8; 8]) -> Result<()> {
         let page_len = self.page_len();
         let written = self.shared.write_store(bytes, extent.first * page_len as u64);
         written.map_err(Error::io("writing pages"))?;
@@ -438,9 +439,10 @@ impl WritePages {
         self.shared.newest_map().1.set_verified(extent.first, extent.count);
         if let Some(written) = &mut self.written {
             let pages = bytes.chunks_exact(page_len);
-            written.extend((extent.first..).zip(pages.map(crc32c::crc32c)));
-            if written.len() > 2 * page::meta::DIGEST_PAGES_MAX {
+            if written.len() + pages.len() > 2 * page::meta::DIGEST_PAGES_MAX {
                 self.written = None;
+            } else {
+                written.extend((extent.first..).zip(pages.map(digest_part)));
             }
         }
         Ok(())
@@ -568,12 +570,12 @@ impl PagesMut for WritePages {
         let (whole_pages, tail) = value.split_at(whole);
         let whole_count = (whole / page_len) as u64;
         if whole_count > 0 {
-            self.write_pages(Extent::new(run.first, whole_count), whole_pages)?;
+            self.write_pages(Extent::new(run.first, whole_count), whole_pages, page::digest_part)?;
         }
         if !tail.is_empty() {
             let mut last = vec![0; page_len];
             last[..tail.len()].copy_from_slice(tail);
-            self.write_pages(Extent::new(run.first + whole_count, 1), &last)?;
+            self.write_pages(Extent::new(run.first + whole_count, 1), &last, page::digest_part)?;
         }
         Ok(LargeRef::new(PageNo::new(run.first), len, self.txn, crc32c::crc32c(value)))
     }

@@ -352,11 +352,8 @@ mod tests {
         let mut changes = Changes::new(&data);
         let mut puts = Puts::new(data.set, 500);
         changes.plan(&data, 500, &mut fastrand::Rng::with_seed(1), &mut puts);
-        let mut model: std::collections::BTreeMap<_, _> = data
-            .keys
-            .chunks_exact(data.set.key_len)
-            .map(|key| (key.to_vec(), data.set.value(key, 0)))
-            .collect();
+        let mut model: std::collections::BTreeMap<_, _> =
+            data.keys.chunks_exact(data.set.key_len).map(|key| (key.to_vec(), data.set.value(key, 0))).collect();
         model.extend(puts.iter().map(|(key, value)| (key.to_vec(), value.to_vec())));
         let mut digest = Digest::default();
         for (key, value) in &model {

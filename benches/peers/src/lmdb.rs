@@ -10,8 +10,8 @@ use std::path::Path;
 
 use heed::types::Bytes;
 use heed::{
-    CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, FlagSetMode, PutFlags, RoTxn, RwTxn,
-    TlsUsage, WithTls, WithoutTls, lmdb_version,
+    CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions, FlagSetMode, PutFlags, RoTxn, RwTxn, TlsUsage, WithTls,
+    WithoutTls, lmdb_version,
 };
 
 use crate::engine::{Direction, Durability, Engine, Error, Reader, Result, Settings, Writer};

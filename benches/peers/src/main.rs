@@ -161,7 +161,7 @@ fn main() -> ExitCode {
 }
 
 /// A directory for the database files that goes away at the end: in `asked`, or beside this program, which is on the
-/// disk of the target directory, where /tmp may be in memory.
+/// disk of the target directory, where the usual place for temporary files may be in memory.
 fn directory(asked: Option<&Path>) -> Result<TempDir> {
     let program = env::current_exe()?;
     let parent = asked.or(program.parent()).ok_or("this program lies nowhere; give --dir")?;

@@ -17,6 +17,15 @@ pub fn anonymous() -> Result<u64> {
     Ok(kib.parse::<u64>()? * 1024)
 }
 
+/// Gives what the allocator holds of freed memory back to the kernel, so that it is not counted in what comes next.
+pub fn trim() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it may be called at any time and touches no memory that is in use.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// A thread that looks at the memory every 20 ms and remembers the most it has seen.
 pub struct Sampler {
     stop: Arc<AtomicBool>,

@@ -95,7 +95,8 @@ pub fn markdown(head: &Head, outcome: &Outcome) -> String {
     for engine in &outcome.engines {
         text += &format!("- **{}**: {}\n", engine.title, engine.about);
     }
-    text += "\nDurable: the commit returns when the disk has confirmed it. Relaxed: when the operating system has it.\n";
+    text +=
+        "\nDurable: the commit returns when the disk has confirmed it. Relaxed: when the operating system has it.\n";
     text += "In a ratio larger is better for the engine named first, whatever the unit.\n\n";
 
     text += "| workload |";
