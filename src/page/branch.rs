@@ -10,21 +10,58 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::{
-    BRANCH, DEPTH_MAX, HEADER_LEN, PageNo, SLOT_LEN, Slot, common_prefix_len, corrupt, equal_run, head_of, header,
-    header_mut, insert_slot, lower_bound, release_record, remove_slots, slots_at,
+    BRANCH, DEPTH_MAX, HEADER_LEN, PageNo, common_prefix_len, corrupt, equal_run, head_of, header, header_mut,
+    lower_bound, release_record,
 };
 use crate::error::Result;
 
-/// What every branch record begins with; the suffix of the separator follows.
+/// Where the record of a child lies, and how long its suffix is.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
 #[repr(C)]
-struct Child {
-    no: U64,
-    entry_count: U64,
+struct Place {
+    at: U16,
+    suffix_len: U16,
 }
 
-const CHILD_LEN: usize = 16;
-const _: () = assert!(size_of::<Child>() == CHILD_LEN);
+const HEAD_LEN: usize = 4;
+const CHILD_LEN: usize = 8;
+const PLACE_LEN: usize = 4;
+const _: () = assert!(size_of::<Place>() == PLACE_LEN);
+
+/// Head, child and place.
+const SLOT_LEN: usize = HEAD_LEN + CHILD_LEN + PLACE_LEN;
+
+/// The entry count that a record begins with; the suffix follows.
+const COUNT_LEN: usize = 8;
+
+/// Where the three arrays of a page lie.
+#[derive(Clone, Copy)]
+struct Layout {
+    heads: usize,
+    count: usize,
+}
+
+impl Layout {
+    #[inline]
+    fn of(page: &[u8]) -> Layout {
+        let header = header(page);
+        Layout { heads: slots_start(usize::from(header.prefix_len.get())), count: usize::from(header.slot_count.get()) }
+    }
+
+    #[inline]
+    fn children(&self) -> usize {
+        self.heads + self.count * HEAD_LEN
+    }
+
+    #[inline]
+    fn places(&self) -> usize {
+        self.children() + self.count * CHILD_LEN
+    }
+
+    fn end(&self) -> usize {
+        self.heads + self.count * SLOT_LEN
+    }
+}
 
 fn slots_start(prefix_len: usize) -> usize {
     HEADER_LEN + prefix_len.next_multiple_of(8)
@@ -35,7 +72,8 @@ fn slots_start(prefix_len: usize) -> usize {
 pub(crate) struct Branch<'a> {
     page: &'a [u8],
     prefix: &'a [u8],
-    slots: &'a [Slot],
+    heads: &'a [U32],
+    children: &'a [U64],
 }
 
 impl<'a> Branch<'a> {
@@ -46,42 +84,54 @@ impl<'a> Branch<'a> {
         if header.kind != BRANCH || usize::from(header.level) != level {
             return Err(corrupt(page, "a branch of another level was expected"));
         }
-        let prefix_len = usize::from(header.prefix_len.get());
-        let slots = slots_at(page, slots_start(prefix_len), usize::from(header.slot_count.get()));
-        let (Some(slots), Some(prefix)) = (slots, page.get(HEADER_LEN..HEADER_LEN + prefix_len)) else {
+        let layout = Layout::of(page);
+        let heads = page.get(layout.heads..layout.children()).and_then(|bytes| <[U32]>::ref_from_bytes(bytes).ok());
+        let children = page.get(layout.children()..layout.places());
+        let children = children.and_then(|bytes| <[U64]>::ref_from_bytes(bytes).ok());
+        let prefix = page.get(HEADER_LEN..HEADER_LEN + usize::from(header.prefix_len.get()));
+        let (Some(heads), Some(children), Some(prefix)) = (heads, children, prefix) else {
             return Err(corrupt(page, "slots run past the page"));
         };
-        if slots.is_empty() {
+        if heads.is_empty() {
             return Err(corrupt(page, "a branch without children"));
         }
-        Ok(Branch { page, prefix, slots })
+        Ok(Branch { page, prefix, heads, children })
     }
 
     /// The number of children: at least one.
     #[inline]
     pub(crate) fn len(&self) -> usize {
-        self.slots.len()
+        self.heads.len()
     }
 
-    #[inline]
-    fn record(&self, i: usize) -> Result<(&'a Child, &'a [u8])> {
-        let slot = self.slots.get(i).ok_or_else(|| corrupt(self.page, "a slot past the last"))?;
-        let bytes = self.page.get(usize::from(slot.at.get())..);
-        let (child, rest) = bytes
-            .and_then(|bytes| Child::ref_from_prefix(bytes).ok())
-            .ok_or_else(|| corrupt(self.page, "a record runs past the page"))?;
-        let suffix = rest.get(..usize::from(slot.key_len.get()));
-        Ok((child, suffix.ok_or_else(|| corrupt(self.page, "a record runs past the page"))?))
+    /// The place of record `i`.
+    fn place(&self, i: usize) -> Result<&'a Place> {
+        let at = Layout::of(self.page).places() + i * PLACE_LEN;
+        let place = self.page.get(at..at + PLACE_LEN).filter(|_| i < self.len());
+        let place = place.and_then(|bytes| Place::ref_from_bytes(bytes).ok());
+        place.ok_or_else(|| corrupt(self.page, "a slot past the last"))
+    }
+
+    /// The entry count and the suffix of record `i`.
+    fn record(&self, i: usize) -> Result<(u64, &'a [u8])> {
+        let place = self.place(i)?;
+        let bytes = self.page.get(usize::from(place.at.get())..);
+        let record = bytes.and_then(|bytes| {
+            let (count, rest) = bytes.split_first_chunk::<COUNT_LEN>()?;
+            Some((u64::from_le_bytes(*count), rest.get(..usize::from(place.suffix_len.get()))?))
+        });
+        record.ok_or_else(|| corrupt(self.page, "a record runs past the page"))
     }
 
     #[inline]
     pub(crate) fn child(&self, i: usize) -> Result<PageNo> {
-        Ok(PageNo::new(self.record(i)?.0.no.get()))
+        let child = self.children.get(i).ok_or_else(|| corrupt(self.page, "a slot past the last"))?;
+        Ok(PageNo::new(child.get()))
     }
 
     /// How many entries lie below child `i`.
     pub(crate) fn entry_count(&self, i: usize) -> Result<u64> {
-        Ok(self.record(i)?.0.entry_count.get())
+        Ok(self.record(i)?.0)
     }
 
     /// How many entries lie below the children in `range`. Saturates, so that a hostile page cannot overflow it.
@@ -102,7 +152,7 @@ impl<'a> Branch<'a> {
             return Ok(if key < self.prefix { 0 } else { self.len() - 1 });
         };
         let head = head_of(rest);
-        let separators = &self.slots[1..];
+        let separators = &self.heads[1..];
         let mut run = equal_run(separators, lower_bound(separators, head), head);
         // The number of separators that are not greater than the key.
         while !run.is_empty() {
@@ -129,9 +179,9 @@ fn view(page: &[u8]) -> Branch<'_> {
     Branch::view(page, usize::from(header(page).level)).expect("a dirty branch is well formed")
 }
 
-fn child_mut(page: &mut [u8], i: usize) -> &mut Child {
-    let at = usize::from(view(page).slots[i].at.get());
-    Child::mut_from_prefix(&mut page[at..]).expect("a dirty branch is well formed").0
+/// The place of child `i` of a dirty page.
+fn place(page: &[u8], i: usize) -> Place {
+    *view(page).place(i).expect("a dirty branch is well formed")
 }
 
 /// Bytes of prefix, slots and records that are in use.
@@ -142,17 +192,19 @@ pub(crate) fn live_len(page: &[u8]) -> usize {
 }
 
 pub(crate) fn set_child(page: &mut [u8], i: usize, no: PageNo) {
-    child_mut(page, i).no = U64::new(no.get());
+    let at = Layout::of(page).children() + i * CHILD_LEN;
+    page[at..at + CHILD_LEN].copy_from_slice(&no.get().to_le_bytes());
 }
 
 pub(crate) fn set_entry_count(page: &mut [u8], i: usize, entry_count: u64) {
-    child_mut(page, i).entry_count = U64::new(entry_count);
+    let at = usize::from(place(page, i).at.get());
+    page[at..at + COUNT_LEN].copy_from_slice(&entry_count.to_le_bytes());
 }
 
 /// Adds `change` to the number of entries below child `i`.
 pub(crate) fn add_entries(page: &mut [u8], i: usize, change: i64) {
-    let child = child_mut(page, i);
-    child.entry_count = U64::new(child.entry_count.get().wrapping_add_signed(change));
+    let count = view(page).entry_count(i).expect("a dirty branch is well formed");
+    set_entry_count(page, i, count.wrapping_add_signed(change));
 }
 
 /// The number of entries below the page.
@@ -177,7 +229,7 @@ pub(crate) fn insert(page: &mut [u8], i: usize, separator: &[u8], no: PageNo, en
     let suffix = if count > 1 { separator.strip_prefix(view(page).prefix) } else { None };
     let used = start + count * SLOT_LEN + usize::from(header(page).heap_len.get());
     if let Some(suffix) = suffix
-        && used + SLOT_LEN + CHILD_LEN + suffix.len() <= page.len()
+        && used + SLOT_LEN + COUNT_LEN + suffix.len() <= page.len()
     {
         push_record(page, i, suffix, no, entry_count);
         return true;
@@ -193,32 +245,65 @@ pub(crate) fn insert(page: &mut [u8], i: usize, separator: &[u8], no: PageNo, en
 
 /// Writes a record at the lower end of the heap and a slot for it before slot `i`.
 fn push_record(page: &mut [u8], i: usize, suffix: &[u8], no: PageNo, entry_count: u64) {
-    let len = CHILD_LEN + suffix.len();
+    let len = COUNT_LEN + suffix.len();
     let at = page.len() - usize::from(header(page).heap_len.get()) - len;
-    let child = Child { no: U64::new(no.get()), entry_count: U64::new(entry_count) };
-    page[at..at + CHILD_LEN].copy_from_slice(child.as_bytes());
-    page[at + CHILD_LEN..at + len].copy_from_slice(suffix);
+    page[at..at + COUNT_LEN].copy_from_slice(&entry_count.to_le_bytes());
+    page[at + COUNT_LEN..at + len].copy_from_slice(suffix);
     header_mut(page).heap_len += len as u16;
-    let slot =
-        Slot { head: U32::new(head_of(suffix)), at: U16::new(at as u16), key_len: U16::new(suffix.len() as u16) };
-    let (start, count) = (slots_start(prefix_len(page)), slot_count(page));
-    insert_slot(page, start, count, i, slot);
+    open_slot(page, i);
+    set_head(page, i, head_of(suffix));
+    set_child(page, i, no);
+    set_place(page, i, Place { at: U16::new(at as u16), suffix_len: U16::new(suffix.len() as u16) });
+}
+
+fn set_head(page: &mut [u8], i: usize, head: u32) {
+    let at = Layout::of(page).heads + i * HEAD_LEN;
+    page[at..at + HEAD_LEN].copy_from_slice(&head.to_le_bytes());
+}
+
+fn set_place(page: &mut [u8], i: usize, place: Place) {
+    let at = Layout::of(page).places() + i * PLACE_LEN;
+    page[at..at + PLACE_LEN].copy_from_slice(place.as_bytes());
+}
+
+/// Makes room for a slot before slot `i`: everything behind it moves up, the last array first.
+fn open_slot(page: &mut [u8], i: usize) {
+    let old = Layout::of(page);
+    let (children, places, end) = (old.children(), old.places(), old.end());
+    page.copy_within(places + i * PLACE_LEN..end, places + i * PLACE_LEN + SLOT_LEN);
+    page.copy_within(places..places + i * PLACE_LEN, places + HEAD_LEN + CHILD_LEN);
+    page.copy_within(children + i * CHILD_LEN..places, children + i * CHILD_LEN + HEAD_LEN + CHILD_LEN);
+    page.copy_within(children..children + i * CHILD_LEN, children + HEAD_LEN);
+    page.copy_within(old.heads + i * HEAD_LEN..children, old.heads + i * HEAD_LEN + HEAD_LEN);
+    header_mut(page).slot_count += 1;
+}
+
+/// Closes slot `i`: everything behind it moves down, the first array first.
+fn close_slot(page: &mut [u8], i: usize) {
+    let old = Layout::of(page);
+    let (children, places, end) = (old.children(), old.places(), old.end());
+    let (head, child, place) = (old.heads + i * HEAD_LEN, children + i * CHILD_LEN, places + i * PLACE_LEN);
+    page.copy_within(head + HEAD_LEN..children, head);
+    page.copy_within(children..child, children - HEAD_LEN);
+    page.copy_within(child + CHILD_LEN..places, child - HEAD_LEN);
+    page.copy_within(places..place, places - HEAD_LEN - CHILD_LEN);
+    page.copy_within(place + PLACE_LEN..end, place - HEAD_LEN - CHILD_LEN);
+    page[end - SLOT_LEN..end].fill(0);
+    header_mut(page).slot_count -= 1;
 }
 
 /// Removes the child in slot `i`. If it is the first, the next one loses its separator.
 pub(crate) fn remove(page: &mut [u8], i: usize) {
-    let (start, count) = (slots_start(prefix_len(page)), slot_count(page));
-    let slot = view(page).slots[i];
-    release_record(page, usize::from(slot.at.get()), CHILD_LEN + usize::from(slot.key_len.get()));
-    remove_slots(page, start, count, i..i + 1);
-    if i == 0 && count > 1 {
-        let slot = view(page).slots[0];
-        let at = usize::from(slot.at.get());
-        let suffix_len = usize::from(slot.key_len.get());
-        page[at + CHILD_LEN..at + CHILD_LEN + suffix_len].fill(0);
-        header_mut(page).dead_len += suffix_len as u16;
-        let first = Slot { head: U32::ZERO, at: slot.at, key_len: U16::ZERO };
-        page[start..start + SLOT_LEN].copy_from_slice(first.as_bytes());
+    let gone = place(page, i);
+    release_record(page, usize::from(gone.at.get()), COUNT_LEN + usize::from(gone.suffix_len.get()));
+    close_slot(page, i);
+    if i == 0 && slot_count(page) > 0 {
+        let first = place(page, 0);
+        let suffix_at = usize::from(first.at.get()) + COUNT_LEN;
+        page[suffix_at..suffix_at + usize::from(first.suffix_len.get())].fill(0);
+        header_mut(page).dead_len += first.suffix_len.get();
+        set_head(page, 0, 0);
+        set_place(page, 0, Place { at: first.at, suffix_len: U16::ZERO });
     }
 }
 
@@ -278,7 +363,8 @@ impl Children {
     fn extend(&mut self, page: &[u8], first: &[u8]) {
         let branch = view(page);
         for i in 0..branch.len() {
-            let (child, suffix) = branch.record(i).expect("a dirty branch is well formed");
+            let (entry_count, suffix) = branch.record(i).expect("a dirty branch is well formed");
+            let no = branch.child(i).expect("a dirty branch is well formed");
             let start = self.keys.len();
             if i == 0 {
                 self.keys.extend_from_slice(first);
@@ -286,7 +372,7 @@ impl Children {
                 self.keys.extend_from_slice(branch.prefix);
                 self.keys.extend_from_slice(suffix);
             }
-            self.items.push((start..self.keys.len(), PageNo::new(child.no.get()), child.entry_count.get()));
+            self.items.push((start..self.keys.len(), no, entry_count));
         }
     }
 
@@ -321,7 +407,7 @@ impl Children {
     fn built_len(&self, range: Range<usize>) -> usize {
         let prefix_len = self.prefix(&range).len();
         let suffixes: usize = (range.start + 1..range.end).map(|i| self.key(i).len() - prefix_len).sum();
-        slots_start(prefix_len) + range.len() * (SLOT_LEN + CHILD_LEN) + suffixes
+        slots_start(prefix_len) + range.len() * (SLOT_LEN + COUNT_LEN) + suffixes
     }
 
     /// Makes `page` a branch of the children in `range`, at the level that it has.
@@ -345,12 +431,12 @@ impl Children {
     fn middle(&self, page_len: usize) -> usize {
         let count = self.len();
         let fits = |cut: &usize| self.built_len(0..*cut) <= page_len && self.built_len(*cut..count) <= page_len;
-        let total: usize = (0..count).map(|i| self.key(i).len() + CHILD_LEN + SLOT_LEN).sum();
+        let total: usize = (0..count).map(|i| self.key(i).len() + COUNT_LEN + SLOT_LEN).sum();
         let mut left = 0;
         let mut lean = Vec::with_capacity(count);
         for i in 0..count {
             lean.push((left.max(total - left), i));
-            left += self.key(i).len() + CHILD_LEN + SLOT_LEN;
+            left += self.key(i).len() + COUNT_LEN + SLOT_LEN;
         }
         lean.sort();
         lean.iter().map(|(_, cut)| *cut).filter(|cut| (1..count).contains(cut)).find(fits).expect("halves fit")
@@ -365,22 +451,22 @@ pub(super) fn verify(page: &[u8]) -> Result<(), &'static str> {
         return Err("a branch at a level that cannot be");
     }
     let heap_len = usize::from(header.heap_len.get());
-    let slots_end = slots_start(prefix_len(page)) + slot_count(page) * SLOT_LEN;
+    let slots_end = Layout::of(page).end();
     let Some(heap_at) = page.len().checked_sub(heap_len).filter(|at| *at >= slots_end) else {
         return Err("slots and heap overlap");
     };
     let branch = Branch::view(page, level).map_err(|_| "a branch without children")?;
     let mut records_len = 0;
     let mut previous: Option<&[u8]> = None;
-    for (i, slot) in branch.slots.iter().enumerate() {
-        let (child, suffix) = branch.record(i).map_err(|_| "a record is out of bounds")?;
-        if usize::from(slot.at.get()) < heap_at {
+    for (i, (head, child)) in branch.heads.iter().zip(branch.children).enumerate() {
+        let (_, suffix) = branch.record(i).map_err(|_| "a record is out of bounds")?;
+        if branch.place(i).is_ok_and(|place| usize::from(place.at.get()) < heap_at) {
             return Err("a record lies outside the heap");
         }
-        if PageNo::new(child.no.get()).as_dirty().is_some() {
+        if PageNo::new(child.get()).as_dirty().is_some() {
             return Err("a child that cannot be");
         }
-        if slot.head.get() != head_of(suffix) {
+        if head.get() != head_of(suffix) {
             return Err("a head that is not its separator's");
         }
         if i == 0 && !suffix.is_empty() {
@@ -390,7 +476,7 @@ pub(super) fn verify(page: &[u8]) -> Result<(), &'static str> {
             return Err("separators out of order");
         }
         previous = Some(suffix);
-        records_len += CHILD_LEN + suffix.len();
+        records_len += COUNT_LEN + suffix.len();
     }
     if records_len + usize::from(header.dead_len.get()) != heap_len {
         return Err("records and dead bytes do not add up to the heap");

@@ -69,24 +69,27 @@
 //! ## Leaf and branch
 //!
 //! ```text
-//! leaf    | header | slot 0 | slot 1 | ... ->        free        <- ... | record | record |
-//! branch  | header | prefix | slot 0 | slot 1 | ... ->   free    <- ... | record | record |
-//!                                                                |<---- heap length ----->|
+//! leaf    | header | slot 0 | slot 1 | ... ->               free            <- ... | record | record |
+//! branch  | header | prefix | heads | children | places ->     free         <- ... | record | record |
+//!                                                                           |<---- heap length ----->|
 //! ```
 //!
-//! Slots are sorted by key. A *slot* is 8 bytes: `head` (4), `at` (2), `key_len` (2). The record lies `at` bytes from the
-//! start of the page. All keys of a page share their first `prefix length` bytes; the *head* is the next four bytes of
-//! the key read as a big-endian number, zero-padded, stored little-endian like any integer. Comparing heads compares
-//! keys, except where heads are equal. So a search touches the header and the slots, and then one record.
+//! Slots are sorted by key. All keys of a page share their first `prefix length` bytes; the *head* of a key is the next four
+//! bytes read as a big-endian number, zero-padded, stored little-endian like any integer. Comparing heads compares keys, except
+//! where heads are equal. So a search touches the header and some heads, and then one record.
+//!
+//! A **leaf slot** is 8 bytes: head (4), `at` (2), `key_len` (2). The record lies `at` bytes from the start of the page.
 //!
 //! A **leaf record** is `value_len` (2), key, value: the key is whole, so that it can be lent. If the top bit of `value_len`
 //! is set, the value is a reference to a large value (28 bytes): first page (8), length (8), born (8), CRC32C of the value (4).
 //! `key_len` is the length of the whole key.
 //!
-//! A **branch record** is child page (8), number of entries below it (8), suffix of the separator. The prefix that all
-//! separators share is stored once, behind the header, zero-padded to a multiple of 8 bytes; `key_len` is the length of the
-//! suffix. Slot 0 has no separator (head 0, `key_len` 0): its child holds whatever is less than the separator in slot 1.
-//! The child in slot i holds the keys from separator i on.
+//! A **branch slot** is spread over three arrays, one behind the other, each as long as the slot count: head (4), child page
+//! (8), place (4: `at` and suffix length, 2 each). So a search that finds no equal heads, as most do, reads nothing but heads and
+//! one child, and the parts of a branch that are read often lie close together. A **branch record** is the number of entries below
+//! the child (8) and the suffix of the separator. The prefix that all separators share is stored once, behind the header,
+//! zero-padded to a multiple of 8 bytes. Slot 0 has no separator (head 0, suffix length 0): its child holds whatever is less than
+//! the separator in slot 1. The child in slot i holds the keys from separator i on.
 //!
 //! A **large value** is a run of whole pages without a header: the value, then zeros to the end of the page.
 //!
@@ -207,7 +210,7 @@ pub(crate) struct Header {
 
 const _: () = assert!(size_of::<Header>() == HEADER_LEN);
 
-/// A slot of a leaf or a branch.
+/// A slot of a leaf.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
 #[repr(C)]
 pub(crate) struct Slot {
@@ -346,24 +349,43 @@ pub(crate) fn head_of(rest: &[u8]) -> u32 {
     }
 }
 
+/// Something with a head to search by.
+pub(crate) trait Head {
+    fn head(&self) -> u32;
+}
+
+impl Head for Slot {
+    #[inline]
+    fn head(&self) -> u32 {
+        self.head.get()
+    }
+}
+
+impl Head for U32 {
+    #[inline]
+    fn head(&self) -> u32 {
+        self.get()
+    }
+}
+
 /// The number of slots whose head is less than `head`: a binary search without a branch to mispredict.
 #[inline]
-pub(crate) fn lower_bound(slots: &[Slot], head: u32) -> usize {
+pub(crate) fn lower_bound<S: Head>(slots: &[S], head: u32) -> usize {
     let mut base = 0;
     let mut len = slots.len();
     while len > 1 {
         let half = len / 2;
-        let less = slots[base + half - 1].head.get() < head;
+        let less = slots[base + half - 1].head() < head;
         base = std::hint::select_unpredictable(less, base + half, base);
         len -= half;
     }
-    base + usize::from(len == 1 && slots[base].head.get() < head)
+    base + usize::from(len == 1 && slots[base].head() < head)
 }
 
 /// The slots from `from` on whose head is `head`, where `from` is their lower bound: almost always none or one.
 #[inline]
-pub(crate) fn equal_run(slots: &[Slot], from: usize, head: u32) -> std::ops::Range<usize> {
-    let is = |i: usize| slots.get(i).is_some_and(|slot| slot.head.get() == head);
+pub(crate) fn equal_run<S: Head>(slots: &[S], from: usize, head: u32) -> std::ops::Range<usize> {
+    let is = |i: usize| slots.get(i).is_some_and(|slot| slot.head() == head);
     if !is(from) {
         from..from
     } else if !is(from + 1) {

@@ -1,6 +1,6 @@
 //! A cursor: a path to an entry, which moves either way.
 
-use super::{DESCENT_LINES, Entry, Pages, Path, Tree};
+use super::{Entry, Pages, Path, Tree, descent_lines};
 use crate::error::Result;
 use crate::page::PageNo;
 use crate::page::branch::Branch;
@@ -91,7 +91,7 @@ impl<'p, P: Pages<'p>> Cursor<'p, P> {
             let i = branch.child_for(key)?;
             self.path.push(no, i);
             no = branch.child(i)?;
-            self.pages.prefetch(no, 0, DESCENT_LINES);
+            self.pages.prefetch(no, 0, descent_lines(level - 1));
         }
         let leaf = Leaf::view(self.pages.page(no)?)?;
         let slot = match leaf.search(key)? {

@@ -89,8 +89,12 @@ pub(crate) struct Tree {
 /// Entry number, key order and the like: what an entry is found by.
 pub(crate) type Entry<'p> = (&'p [u8], &'p [u8]);
 
-/// How many cache lines of a page a descent asks for: the header and the first 28 slots.
-const DESCENT_LINES: usize = 4;
+/// How many cache lines of a page a descent asks for before it reads it.
+#[inline]
+const fn descent_lines(level: usize) -> usize {
+    // A leaf's header and first 28 slots; a branch's header and first 120 heads.
+    if level == 0 { 4 } else { 8 }
+}
 
 /// How many descents of `get_many` are in flight together.
 const BATCH: usize = 32;
@@ -131,7 +135,7 @@ impl Tree {
         for level in (1..self.depth).rev() {
             let branch = Branch::view(pages.page(no)?, level)?;
             no = branch.child(branch.child_for(key)?)?;
-            pages.prefetch(no, 0, DESCENT_LINES);
+            pages.prefetch(no, 0, descent_lines(level - 1));
         }
         let leaf = Leaf::view(pages.page(no)?)?;
         match leaf.find(key)? {
@@ -158,7 +162,7 @@ impl Tree {
                 for (no, key) in nos.iter_mut().zip(keys) {
                     let branch = Branch::view(pages.page(*no)?, level)?;
                     *no = branch.child(branch.child_for(key.as_ref())?)?;
-                    pages.prefetch(*no, 0, DESCENT_LINES);
+                    pages.prefetch(*no, 0, descent_lines(level - 1));
                 }
             }
             for (no, key) in nos.iter().zip(keys) {

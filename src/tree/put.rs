@@ -56,7 +56,7 @@ impl Finger {
             self.is_last &= i + 1 == branch.len();
             path.push(no, i);
             no = branch.child(i)?;
-            pages.prefetch(no, 0, super::DESCENT_LINES);
+            pages.prefetch(no, 0, super::descent_lines(level - 1));
         }
         path.push(no, 0);
         let place = Leaf::view(pages.page(no)?)?.search(key);

@@ -255,7 +255,7 @@ mod tests {
         readers.publish(&snapshot(2));
         pins[40..60].iter().for_each(|pin| readers.unpin(*pin));
         let again: Vec<_> = (0..20).map(|_| readers.pin(3).0).collect();
-        assert!(again.iter().all(|pin| pin.entry < 104), "{again:?}");
+        assert!(again.iter().all(|pin| pin.entry < 120), "{again:?}");
         let pinned = readers.pins();
         assert_eq!(pinned.iter().filter(|txn| txn.get() == 1).count(), 80);
         assert_eq!(pinned.iter().filter(|txn| txn.get() == 2).count(), 20);
