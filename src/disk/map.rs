@@ -204,14 +204,14 @@ impl Map {
         Ok(())
     }
 
-    /// Asks the processor to load `lines` cache lines of a page. Does nothing where there is no such page.
+    /// Asks the processor to load `LINES` cache lines of a page. Does nothing where there is no such page.
     #[inline]
-    pub(crate) fn prefetch(&self, no: PageNo, at: usize, lines: usize) {
+    pub(crate) fn prefetch<const LINES: usize>(&self, no: PageNo, at: usize) {
         if no.get() >= self.limit.load(Ordering::Relaxed) {
             return;
         }
         let at = (no.get() << self.page_shift) as usize + at;
-        for line in 0..lines {
+        for line in 0..LINES {
             prefetch_line(self.region.raw.as_ptr().wrapping_add(at + line * 64));
         }
     }
@@ -319,7 +319,7 @@ mod tests {
             let large = LargeRef::new(PageNo::new(no), len, TxnId::new(1), 0);
             assert!(map.large(&large).is_err(), "{len} bytes at {no}");
         }
-        map.prefetch(PageNo::new(u64::MAX), 0, 4);
+        map.prefetch::<4>(PageNo::new(u64::MAX), 0);
     }
 
     #[test]

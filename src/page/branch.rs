@@ -10,10 +10,12 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::{
-    BRANCH, DEPTH_MAX, HEADER_LEN, PageNo, common_prefix_len, corrupt, equal_run, head_of, header, header_mut,
+    BRANCH, DEPTH_MAX, HEADER_LEN, Malformed, PageNo, common_prefix_len, equal_run, head_of, header, header_mut,
     lower_bound, release_record,
 };
-use crate::error::Result;
+
+/// What reading a branch comes to.
+type Result<'a, T> = std::result::Result<T, Malformed<'a>>;
 
 /// Where the record of a child lies, and how long its suffix is.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
@@ -79,23 +81,22 @@ pub(crate) struct Branch<'a> {
 impl<'a> Branch<'a> {
     /// A branch is expected at `level`, which is what bounds every descent.
     #[inline]
-    pub(crate) fn view(page: &'a [u8], level: usize) -> Result<Branch<'a>> {
+    pub(crate) fn view(page: &'a [u8], level: usize) -> Result<'a, Branch<'a>> {
         let header = header(page);
-        if header.kind != BRANCH || usize::from(header.level) != level {
-            return Err(corrupt(page, "a branch of another level was expected"));
-        }
         let layout = Layout::of(page);
-        let heads = page.get(layout.heads..layout.children()).and_then(|bytes| <[U32]>::ref_from_bytes(bytes).ok());
-        let children = page.get(layout.children()..layout.places());
-        let children = children.and_then(|bytes| <[U64]>::ref_from_bytes(bytes).ok());
+        // One slice for heads and children, so that bounds are checked once.
+        let arrays = page.get(layout.heads..layout.places());
         let prefix = page.get(HEADER_LEN..HEADER_LEN + usize::from(header.prefix_len.get()));
-        let (Some(heads), Some(children), Some(prefix)) = (heads, children, prefix) else {
-            return Err(corrupt(page, "slots run past the page"));
-        };
-        if heads.is_empty() {
-            return Err(corrupt(page, "a branch without children"));
+        let (Some(arrays), Some(prefix)) = (arrays, prefix) else { return Err(Malformed(page)) };
+        let (heads, children) = arrays.split_at(layout.count * HEAD_LEN);
+        match (<[U32]>::ref_from_bytes(heads), <[U64]>::ref_from_bytes(children)) {
+            (Ok(heads), Ok(children))
+                if header.kind == BRANCH && usize::from(header.level) == level && layout.count > 0 =>
+            {
+                Ok(Branch { page, prefix, heads, children })
+            }
+            _ => Err(Malformed(page)),
         }
-        Ok(Branch { page, prefix, heads, children })
     }
 
     /// The number of children: at least one.
@@ -104,57 +105,73 @@ impl<'a> Branch<'a> {
         self.heads.len()
     }
 
+    #[inline]
+    fn sound<T>(&self, found: Option<T>) -> Result<'a, T> {
+        found.ok_or(Malformed(self.page))
+    }
+
     /// The place of record `i`.
-    fn place(&self, i: usize) -> Result<&'a Place> {
+    fn place(&self, i: usize) -> Result<'a, &'a Place> {
         let at = Layout::of(self.page).places() + i * PLACE_LEN;
         let place = self.page.get(at..at + PLACE_LEN).filter(|_| i < self.len());
-        let place = place.and_then(|bytes| Place::ref_from_bytes(bytes).ok());
-        place.ok_or_else(|| corrupt(self.page, "a slot past the last"))
+        self.sound(place.and_then(|bytes| Place::ref_from_bytes(bytes).ok()))
     }
 
     /// The entry count and the suffix of record `i`.
-    fn record(&self, i: usize) -> Result<(u64, &'a [u8])> {
+    fn record(&self, i: usize) -> Result<'a, (u64, &'a [u8])> {
         let place = self.place(i)?;
         let bytes = self.page.get(usize::from(place.at.get())..);
         let record = bytes.and_then(|bytes| {
             let (count, rest) = bytes.split_first_chunk::<COUNT_LEN>()?;
             Some((u64::from_le_bytes(*count), rest.get(..usize::from(place.suffix_len.get()))?))
         });
-        record.ok_or_else(|| corrupt(self.page, "a record runs past the page"))
+        self.sound(record)
     }
 
     #[inline]
-    pub(crate) fn child(&self, i: usize) -> Result<PageNo> {
-        let child = self.children.get(i).ok_or_else(|| corrupt(self.page, "a slot past the last"))?;
-        Ok(PageNo::new(child.get()))
+    pub(crate) fn child(&self, i: usize) -> Result<'a, PageNo> {
+        self.sound(self.children.get(i).map(|child| PageNo::new(child.get())))
     }
 
     /// How many entries lie below child `i`.
-    pub(crate) fn entry_count(&self, i: usize) -> Result<u64> {
+    pub(crate) fn entry_count(&self, i: usize) -> Result<'a, u64> {
         Ok(self.record(i)?.0)
     }
 
     /// How many entries lie below the children in `range`. Saturates, so that a hostile page cannot overflow it.
-    pub(crate) fn entries_in(&self, range: Range<usize>) -> Result<u64> {
+    pub(crate) fn entries_in(&self, range: Range<usize>) -> Result<'a, u64> {
         range.map(|i| self.entry_count(i)).try_fold(0, |sum: u64, count| Ok(sum.saturating_add(count?)))
     }
 
     /// The separator before child `i`, whole; child 0 has none.
-    pub(crate) fn separator(&self, i: usize) -> Result<Vec<u8>> {
+    pub(crate) fn separator(&self, i: usize) -> Result<'a, Vec<u8>> {
         let (_, suffix) = self.record(i)?;
         Ok(if i == 0 { Vec::new() } else { [self.prefix, suffix].concat() })
     }
 
     /// The child that `key` belongs to.
     #[inline]
-    pub(crate) fn child_for(&self, key: &[u8]) -> Result<usize> {
-        let Some(rest) = key.strip_prefix(self.prefix) else {
-            return Ok(if key < self.prefix { 0 } else { self.len() - 1 });
-        };
+    pub(crate) fn child_for(&self, key: &[u8]) -> Result<'a, usize> {
+        let mut rest = key;
+        if !self.prefix.is_empty() {
+            let Some(suffix) = key.strip_prefix(self.prefix) else {
+                return Ok(if key < self.prefix { 0 } else { self.len() - 1 });
+            };
+            rest = suffix;
+        }
         let head = head_of(rest);
         let separators = &self.heads[1..];
-        let mut run = equal_run(separators, lower_bound(separators, head), head);
-        // The number of separators that are not greater than the key.
+        let less = lower_bound(separators, head);
+        match separators.get(less) {
+            Some(equal) if equal.get() == head => self.child_among_equals(less, head, rest),
+            _ => Ok(less),
+        }
+    }
+
+    /// As `child_for`, when there are separators with the key's head: the number of those that are not greater.
+    #[inline(never)]
+    fn child_among_equals(&self, less: usize, head: u32, rest: &[u8]) -> Result<'a, usize> {
+        let mut run = equal_run(&self.heads[1..], less, head);
         while !run.is_empty() {
             let middle = run.start + run.len() / 2;
             if self.record(middle + 1)?.1 <= rest {
@@ -164,6 +181,13 @@ impl<'a> Branch<'a> {
             }
         }
         Ok(run.start)
+    }
+
+    /// The page of the child that `key` belongs to.
+    #[inline]
+    pub(crate) fn descend(page: &'a [u8], level: usize, key: &[u8]) -> Result<'a, PageNo> {
+        let branch = Branch::view(page, level)?;
+        branch.child(branch.child_for(key)?)
     }
 }
 
@@ -444,7 +468,7 @@ impl Children {
 }
 
 /// Slots and records in bounds, separators in order, heads true.
-pub(super) fn verify(page: &[u8]) -> Result<(), &'static str> {
+pub(super) fn verify(page: &[u8]) -> std::result::Result<(), &'static str> {
     let header = header(page);
     let level = usize::from(header.level);
     if level == 0 || level >= DEPTH_MAX {

@@ -11,10 +11,12 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::large::{LARGE_REF_LEN, LargeRef};
 use super::{
-    HAS_LARGE, HEADER_LEN, LEAF, SLOT_LEN, Slot, common_prefix_len, corrupt, equal_run, head_of, header, header_mut,
+    HAS_LARGE, HEADER_LEN, LEAF, Malformed, SLOT_LEN, Slot, common_prefix_len, equal_run, head_of, header, header_mut,
     insert_slot, lower_bound, release_record, remove_slots, slots_at, slots_at_mut,
 };
-use crate::error::Result;
+
+/// What reading a leaf comes to.
+type Result<'a, T> = std::result::Result<T, Malformed<'a>>;
 
 const VALUE_LEN_LEN: usize = 2;
 
@@ -68,18 +70,14 @@ pub(crate) struct Leaf<'a> {
 
 impl<'a> Leaf<'a> {
     #[inline]
-    pub(crate) fn view(page: &'a [u8]) -> Result<Leaf<'a>> {
+    pub(crate) fn view(page: &'a [u8]) -> Result<'a, Leaf<'a>> {
         let header = header(page);
-        if header.kind != LEAF {
-            return Err(corrupt(page, "a leaf was expected"));
+        match slots_at(page, HEADER_LEN, usize::from(header.slot_count.get())) {
+            Some(slots) if header.kind == LEAF && !slots.is_empty() => {
+                Ok(Leaf { page, slots, prefix_len: usize::from(header.prefix_len.get()) })
+            }
+            _ => Err(Malformed(page)),
         }
-        let Some(slots) = slots_at(page, HEADER_LEN, usize::from(header.slot_count.get())) else {
-            return Err(corrupt(page, "slots run past the page"));
-        };
-        if slots.is_empty() {
-            return Err(corrupt(page, "a leaf without entries"));
-        }
-        Ok(Leaf { page, slots, prefix_len: usize::from(header.prefix_len.get()) })
     }
 
     /// The number of entries: at least one.
@@ -88,58 +86,62 @@ impl<'a> Leaf<'a> {
         self.slots.len()
     }
 
-    #[cold]
-    fn out_of_bounds(&self) -> crate::error::Error {
-        corrupt(self.page, "a record runs past the page")
+    #[inline]
+    fn sound<T>(&self, found: Option<T>) -> Result<'a, T> {
+        found.ok_or(Malformed(self.page))
     }
 
     #[inline]
-    pub(crate) fn key(&self, i: usize) -> Result<&'a [u8]> {
-        let slot = self.slots.get(i).ok_or_else(|| self.out_of_bounds())?;
-        let at = usize::from(slot.at.get()) + VALUE_LEN_LEN;
-        self.page.get(at..at + usize::from(slot.key_len.get())).ok_or_else(|| self.out_of_bounds())
+    pub(crate) fn key(&self, i: usize) -> Result<'a, &'a [u8]> {
+        let key = self.slots.get(i).and_then(|slot| {
+            let at = usize::from(slot.at.get()) + VALUE_LEN_LEN;
+            self.page.get(at..at + usize::from(slot.key_len.get()))
+        });
+        self.sound(key)
     }
 
     #[inline]
-    pub(crate) fn entry(&self, i: usize) -> Result<(&'a [u8], Value<'a>)> {
-        let slot = self.slots.get(i).ok_or_else(|| self.out_of_bounds())?;
-        let record = self.page.get(usize::from(slot.at.get())..).ok_or_else(|| self.out_of_bounds())?;
-        let Some((value_len, rest)) = record.split_first_chunk::<2>() else {
-            return Err(self.out_of_bounds());
-        };
-        let Some((key, rest)) = rest.split_at_checked(usize::from(slot.key_len.get())) else {
-            return Err(self.out_of_bounds());
-        };
-        let value_len = u16::from_le_bytes(*value_len);
-        let Some(stored) = rest.get(..usize::from(value_len & !LARGE)) else {
-            return Err(self.out_of_bounds());
-        };
-        if value_len & LARGE == 0 {
-            return Ok((key, Value::Inline(stored)));
-        }
-        match LargeRef::read_from_bytes(stored) {
-            Ok(large) => Ok((key, Value::Large(large))),
-            Err(_) => Err(corrupt(self.page, "a large value's reference has the wrong length")),
-        }
+    pub(crate) fn entry(&self, i: usize) -> Result<'a, (&'a [u8], Value<'a>)> {
+        let entry = self.slots.get(i).and_then(|slot| {
+            let record = self.page.get(usize::from(slot.at.get())..)?;
+            let (value_len, rest) = record.split_first_chunk::<2>()?;
+            let (key, rest) = rest.split_at_checked(usize::from(slot.key_len.get()))?;
+            let value_len = u16::from_le_bytes(*value_len);
+            let stored = rest.get(..usize::from(value_len & !LARGE))?;
+            match value_len & LARGE {
+                0 => Some((key, Value::Inline(stored))),
+                _ => Some((key, Value::Large(LargeRef::read_from_bytes(stored).ok()?))),
+            }
+        });
+        self.sound(entry)
     }
 
     #[inline]
-    pub(crate) fn value(&self, i: usize) -> Result<Value<'a>> {
+    pub(crate) fn value(&self, i: usize) -> Result<'a, Value<'a>> {
         self.entry(i).map(|(_, value)| value)
     }
 
-    /// The slot that holds `key`, if there is one. Looks at one record, at most a few.
+    /// The value of `key`, if it is here. Looks at one record, at most a few.
     #[inline]
-    pub(crate) fn find(&self, key: &[u8]) -> Result<Option<usize>> {
+    pub(crate) fn get(&self, key: &[u8]) -> Result<'a, Option<Value<'a>>> {
         let Some(rest) = key.get(self.prefix_len..) else {
             return Ok(None);
         };
         let head = head_of(rest);
-        let run = equal_run(self.slots, lower_bound(self.slots, head), head);
-        match run.len() {
-            0 => Ok(None),
-            1 => Ok((self.key(run.start)? == key).then_some(run.start)),
-            _ => Ok(self.search_run(run, key)?.ok()),
+        let first = lower_bound(self.slots, head);
+        if self.slots.get(first).is_none_or(|slot| slot.head.get() != head) {
+            return Ok(None);
+        }
+        let (found, value) = self.entry(first)?;
+        if found == key { Ok(Some(value)) } else { self.get_among_equals(first, head, key) }
+    }
+
+    /// As `get`, when the first slot with the key's head is not the key's.
+    #[inline(never)]
+    fn get_among_equals(&self, first: usize, head: u32, key: &[u8]) -> Result<'a, Option<Value<'a>>> {
+        match self.search_run(equal_run(self.slots, first, head), key)? {
+            Ok(i) => self.value(i).map(Some),
+            Err(_) => Ok(None),
         }
     }
 
@@ -151,18 +153,17 @@ impl<'a> Leaf<'a> {
     }
 
     /// The slot that holds `key` (`Ok`), or the slot before which it belongs (`Err`).
-    pub(crate) fn search(&self, key: &[u8]) -> Result<Result<usize, usize>> {
+    pub(crate) fn search(&self, key: &[u8]) -> Result<'a, std::result::Result<usize, usize>> {
         let first = self.key(0)?;
-        let prefix = first.get(..self.prefix_len).ok_or_else(|| self.out_of_bounds())?;
+        let prefix = self.sound(first.get(..self.prefix_len))?;
         let Some(rest) = key.strip_prefix(prefix) else {
             return Ok(Err(if key < prefix { 0 } else { self.len() }));
         };
         let head = head_of(rest);
-        let run = equal_run(self.slots, lower_bound(self.slots, head), head);
-        self.search_run(run, key)
+        self.search_run(equal_run(self.slots, lower_bound(self.slots, head), head), key)
     }
 
-    fn search_run(&self, mut run: Range<usize>, key: &[u8]) -> Result<Result<usize, usize>> {
+    fn search_run(&self, mut run: Range<usize>, key: &[u8]) -> Result<'a, std::result::Result<usize, usize>> {
         while !run.is_empty() {
             let middle = run.start + run.len() / 2;
             match self.key(middle)?.cmp(key) {
@@ -175,7 +176,7 @@ impl<'a> Leaf<'a> {
     }
 
     /// The byte length of record `i`.
-    fn record_len(&self, i: usize) -> Result<usize> {
+    fn record_len(&self, i: usize) -> Result<'a, usize> {
         let (key, value) = self.entry(i)?;
         Ok(VALUE_LEN_LEN + key.len() + value.stored_len())
     }
@@ -434,7 +435,7 @@ pub(crate) fn split(left: &mut [u8], right: &mut [u8], cut: &Cut, i: usize, key:
 }
 
 /// Slots and records in bounds, keys in order, heads and prefix true.
-pub(super) fn verify(page: &[u8]) -> Result<(), &'static str> {
+pub(super) fn verify(page: &[u8]) -> std::result::Result<(), &'static str> {
     let header = header(page);
     if header.level != 0 {
         return Err("a leaf above level 0");
@@ -510,7 +511,7 @@ mod tests {
             .collect()
     }
 
-    fn place(page: &[u8], key: &[u8]) -> Result<usize, usize> {
+    fn place(page: &[u8], key: &[u8]) -> std::result::Result<usize, usize> {
         Leaf::view(page).map_or(Err(0), |leaf| leaf.search(key).unwrap())
     }
 
@@ -547,8 +548,9 @@ mod tests {
                 }
                 if !model.is_empty() {
                     verify(&page).unwrap();
-                    let found = Leaf::view(&page).unwrap().find(&edit.key).unwrap();
-                    assert_eq!(found, model.binary_search_by(|(key, _)| key.cmp(&edit.key)).ok());
+                    let found = Leaf::view(&page).unwrap().get(&edit.key).unwrap();
+                    let expected = model.iter().find(|(key, _)| *key == edit.key);
+                    assert_eq!(found, expected.map(|(_, value)| Value::Inline(value)));
                 }
             }
             entries(&page) == model

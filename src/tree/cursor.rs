@@ -1,6 +1,6 @@
 //! A cursor: a path to an entry, which moves either way.
 
-use super::{Entry, Pages, Path, Tree, descent_lines};
+use super::{Entry, Pages, Path, Tree, prefetch_child};
 use crate::error::Result;
 use crate::page::PageNo;
 use crate::page::branch::Branch;
@@ -91,7 +91,7 @@ impl<'p, P: Pages<'p>> Cursor<'p, P> {
             let i = branch.child_for(key)?;
             self.path.push(no, i);
             no = branch.child(i)?;
-            self.pages.prefetch(no, 0, descent_lines(level - 1));
+            prefetch_child(self.pages, no, level);
         }
         let leaf = Leaf::view(self.pages.page(no)?)?;
         let slot = match leaf.search(key)? {
@@ -170,7 +170,7 @@ impl<'p, P: Pages<'p>> Cursor<'p, P> {
         let slot = self.path.slot(step);
         let beside = if backward { slot.checked_sub(1) } else { Some(slot + 1).filter(|&i| i < branch.len()) };
         if let Some(beside) = beside {
-            self.pages.prefetch(branch.child(beside)?, 0, SCAN_LINES);
+            self.pages.prefetch::<SCAN_LINES>(branch.child(beside)?, 0);
         }
         Ok(())
     }

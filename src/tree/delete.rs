@@ -8,7 +8,7 @@ use super::{Pages, PagesMut, Path, Tree};
 use crate::error::Result;
 use crate::page::branch::{self, Branch};
 use crate::page::leaf::{self, Leaf, Value};
-use crate::page::{HEADER_LEN, LEAF, PageNo, header};
+use crate::page::{HEADER_LEN, LEAF, Malformed, PageNo, header};
 
 /// Deletes `key`. Answers whether it was there.
 pub(crate) fn delete<P: PagesMut>(tree: &mut Tree, pages: &mut P, finger: &mut Finger, key: &[u8]) -> Result<bool> {
@@ -128,7 +128,7 @@ fn cut_branch<P: PagesMut>(
         Bound::Unbounded => branch.len() - 1,
         Bound::Included(key) | Bound::Excluded(key) => branch.child_for(key)?,
     };
-    let children: Vec<PageNo> = (first..=last).map(|i| branch.child(i)).collect::<Result<_>>()?;
+    let children: Vec<PageNo> = (first..=last).map(|i| branch.child(i)).collect::<Result<_, Malformed<'_>>>()?;
     let mut changes = Vec::new();
     let mut removed = 0;
     for (i, child) in (first..=last).zip(children) {
@@ -168,7 +168,7 @@ fn cut_branch<P: PagesMut>(
 
 fn total(page: &[u8], level: usize) -> Result<u64> {
     let branch = Branch::view(page, level)?;
-    branch.entries_in(0..branch.len())
+    Ok(branch.entries_in(0..branch.len())?)
 }
 
 /// Frees a page and all below it. Answers how many entries it held. Leaves are not read beyond their headers, unless
@@ -180,7 +180,8 @@ fn free_subtree<P: PagesMut>(pages: &mut P, no: PageNo, level: usize) -> Result<
         let leaf = Leaf::view(page)?;
         removed = leaf.len() as u64;
         if leaf::has_large(page) {
-            let values: Vec<Value<'_>> = (0..leaf.len()).map(|i| leaf.value(i)).collect::<Result<_>>()?;
+            let values: Vec<Value<'_>> =
+                (0..leaf.len()).map(|i| leaf.value(i)).collect::<Result<_, Malformed<'_>>>()?;
             let large = values.into_iter().filter_map(|value| match value {
                 Value::Large(large) => Some(large),
                 Value::Inline(_) => None,
@@ -191,7 +192,7 @@ fn free_subtree<P: PagesMut>(pages: &mut P, no: PageNo, level: usize) -> Result<
         }
     } else {
         let branch = Branch::view(page, level)?;
-        let children: Vec<PageNo> = (0..branch.len()).map(|i| branch.child(i)).collect::<Result<_>>()?;
+        let children: Vec<PageNo> = (0..branch.len()).map(|i| branch.child(i)).collect::<Result<_, Malformed<'_>>>()?;
         for child in children {
             removed += free_subtree(pages, child, level - 1)?;
         }

@@ -32,8 +32,8 @@ pub(crate) trait Pages<'p>: Copy {
     /// A large value.
     fn large(self, large: &LargeRef) -> Result<&'p [u8]>;
 
-    /// Starts loading `lines` cache lines of a page, `at` bytes into it. Never fails, never waits.
-    fn prefetch(self, _no: PageNo, _at: usize, _lines: usize) {}
+    /// Starts loading `LINES` cache lines of a page, `at` bytes into it. Never fails, never waits.
+    fn prefetch<const LINES: usize>(self, _no: PageNo, _at: usize) {}
 
     /// The value that a leaf holds or refers to.
     #[inline]
@@ -89,11 +89,15 @@ pub(crate) struct Tree {
 /// Entry number, key order and the like: what an entry is found by.
 pub(crate) type Entry<'p> = (&'p [u8], &'p [u8]);
 
-/// How many cache lines of a page a descent asks for before it reads it.
+/// Starts loading the child of a page at `level` that a descent comes to next: a leaf's header and first 28 slots, a branch's
+/// header and first 120 heads. Higher up there are few pages, which are in the cache anyway.
 #[inline]
-const fn descent_lines(level: usize) -> usize {
-    // A leaf's header and first 28 slots; a branch's header and first 120 heads.
-    if level == 0 { 4 } else { 8 }
+fn prefetch_child<'p>(pages: impl Pages<'p>, child: PageNo, level: usize) {
+    match level {
+        1 => pages.prefetch::<4>(child, 0),
+        2 => pages.prefetch::<8>(child, 0),
+        _ => {}
+    }
 }
 
 /// How many descents of `get_many` are in flight together.
@@ -133,13 +137,11 @@ impl Tree {
         }
         let mut no = self.root;
         for level in (1..self.depth).rev() {
-            let branch = Branch::view(pages.page(no)?, level)?;
-            no = branch.child(branch.child_for(key)?)?;
-            pages.prefetch(no, 0, descent_lines(level - 1));
+            no = Branch::descend(pages.page(no)?, level, key)?;
+            prefetch_child(pages, no, level);
         }
-        let leaf = Leaf::view(pages.page(no)?)?;
-        match leaf.find(key)? {
-            Some(i) => Ok(Some(pages.lend(leaf.value(i)?)?)),
+        match Leaf::view(pages.page(no)?)?.get(key)? {
+            Some(value) => Ok(Some(pages.lend(value)?)),
             None => Ok(None),
         }
     }
@@ -160,20 +162,18 @@ impl Tree {
             let mut nos = [self.root; BATCH];
             for level in (1..self.depth).rev() {
                 for (no, key) in nos.iter_mut().zip(keys) {
-                    let branch = Branch::view(pages.page(*no)?, level)?;
-                    *no = branch.child(branch.child_for(key.as_ref())?)?;
-                    pages.prefetch(*no, 0, descent_lines(level - 1));
+                    *no = Branch::descend(pages.page(*no)?, level, key.as_ref())?;
+                    prefetch_child(pages, *no, level);
                 }
             }
             for (no, key) in nos.iter().zip(keys) {
                 if let Some(at) = Leaf::view(pages.page(*no)?)?.probable_at(key.as_ref()) {
-                    pages.prefetch(*no, at, 2);
+                    pages.prefetch::<2>(*no, at);
                 }
             }
             for ((no, key), value) in nos.iter().zip(keys).zip(values) {
-                let leaf = Leaf::view(pages.page(*no)?)?;
-                if let Some(i) = leaf.find(key.as_ref())? {
-                    *value = Some(pages.lend(leaf.value(i)?)?);
+                if let Some(found) = Leaf::view(pages.page(*no)?)?.get(key.as_ref())? {
+                    *value = Some(pages.lend(found)?);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Putting entries: find the place, make the path dirty, insert, split upwards.
 
-use super::{Pages, PagesMut, Path, Tree};
+use super::{Pages, PagesMut, Path, Tree, prefetch_child};
 use crate::error::{Error, Result};
 use crate::page::branch::{self, Branch};
 use crate::page::leaf::{self, Leaf, Value};
@@ -43,7 +43,7 @@ impl Finger {
         if self.path.len > 0 {
             let leaf = Leaf::view(pages.page(self.leaf_no())?)?;
             if key >= leaf.key(0)? && (self.is_last || key <= leaf.key(leaf.len() - 1)?) {
-                return leaf.search(key);
+                return Ok(leaf.search(key)?);
             }
         }
         self.path.len = 0;
@@ -56,12 +56,12 @@ impl Finger {
             self.is_last &= i + 1 == branch.len();
             path.push(no, i);
             no = branch.child(i)?;
-            pages.prefetch(no, 0, super::descent_lines(level - 1));
+            prefetch_child(pages, no, level);
         }
         path.push(no, 0);
         let place = Leaf::view(pages.page(no)?)?.search(key);
         self.path = path;
-        place
+        Ok(place?)
     }
 
     /// Makes every page of the path dirty.

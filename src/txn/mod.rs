@@ -451,8 +451,8 @@ impl<'a> Pages<'a> for PageSource<'a> {
     }
 
     #[inline]
-    fn prefetch(self, no: PageNo, at: usize, lines: usize) {
-        self.map.prefetch(no, at, lines);
+    fn prefetch<const LINES: usize>(self, no: PageNo, at: usize) {
+        self.map.prefetch::<LINES>(no, at);
     }
 }
 
