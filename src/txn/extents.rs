@@ -1,5 +1,5 @@
-//! A set of pages as disjoint extents, found by place and by size. Every operation is O(log extents) for each extent
-//! that it touches.
+//! A set of pages as disjoint extents, found by place and, if asked for, by size. Every operation is O(log extents) for each
+//! extent that it touches.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,11 +8,22 @@ use crate::page::space_log::Extent;
 #[derive(Default, Clone)]
 pub(crate) struct ExtentSet {
     by_first: BTreeMap<u64, u64>,
-    by_count: BTreeSet<(u64, u64)>,
+    /// Kept only by a set that pages are taken from.
+    by_count: Option<BTreeSet<(u64, u64)>>,
     page_count: u64,
 }
 
 impl ExtentSet {
+    /// The same pages, to be taken from.
+    pub(crate) fn indexed(mut self) -> ExtentSet {
+        self.by_count = Some(self.iter().map(|extent| (extent.count, extent.first)).collect());
+        self
+    }
+
+    fn by_count(&self) -> &BTreeSet<(u64, u64)> {
+        self.by_count.as_ref().expect("a set to take from is indexed")
+    }
+
     pub(crate) fn page_count(&self) -> u64 {
         self.page_count
     }
@@ -37,13 +48,17 @@ impl ExtentSet {
 
     fn link(&mut self, extent: Extent) {
         self.by_first.insert(extent.first, extent.count);
-        self.by_count.insert((extent.count, extent.first));
+        if let Some(by_count) = &mut self.by_count {
+            by_count.insert((extent.count, extent.first));
+        }
         self.page_count += extent.count;
     }
 
     fn unlink(&mut self, extent: Extent) {
         self.by_first.remove(&extent.first);
-        self.by_count.remove(&(extent.count, extent.first));
+        if let Some(by_count) = &mut self.by_count {
+            by_count.remove(&(extent.count, extent.first));
+        }
         self.page_count -= extent.count;
     }
 
@@ -97,7 +112,7 @@ impl ExtentSet {
 
     /// Takes `count` pages in a row out of the smallest extent that has them.
     pub(crate) fn take_run(&mut self, count: u64) -> Option<Extent> {
-        let &(has, first) = self.by_count.range((count, 0)..).next()?;
+        let &(has, first) = self.by_count().range((count, 0)..).next()?;
         self.unlink(Extent::new(first, has));
         if has > count {
             self.link(Extent::new(first + count, has - count));
@@ -107,7 +122,7 @@ impl ExtentSet {
 
     /// Takes the largest extent.
     pub(crate) fn take_largest(&mut self) -> Option<Extent> {
-        let &(count, first) = self.by_count.last()?;
+        let &(count, first) = self.by_count().last()?;
         let extent = Extent::new(first, count);
         self.unlink(extent);
         Some(extent)
@@ -138,7 +153,7 @@ mod tests {
     #[test]
     fn agrees_with_a_set_of_pages() {
         fn property(steps: Vec<(u8, u8, u8)>) -> bool {
-            let mut set = ExtentSet::default();
+            let mut set = ExtentSet::default().indexed();
             let mut model = BTreeSet::new();
             for (what, first, count) in steps {
                 let extent = Extent::new(u64::from(first), u64::from(count % 9));
@@ -186,6 +201,7 @@ mod tests {
     #[test]
     fn t20_a_run_is_found_quickly_among_a_million_fragments() {
         let mut set: ExtentSet = (0..1_000_000).map(|n| Extent::new(n * 3, 1 + n % 2)).collect();
+        set = set.indexed();
         set.insert(Extent::new(5_000_000, 40));
         let start = std::time::Instant::now();
         assert_eq!(set.take_run(33), Some(Extent::new(5_000_000, 33)));

@@ -121,7 +121,7 @@ impl Space {
         if !sound {
             return Err(Error::Corrupt { page: 0, what: "a free page outside the file" });
         }
-        Ok(Space { free: recorded.clone(), pending: BTreeMap::new(), recorded, inline: inline.to_vec(), log })
+        Ok(Space { free: recorded.clone().indexed(), pending: BTreeMap::new(), recorded, inline: inline.to_vec(), log })
     }
 
     pub(crate) fn pending_pages(&self) -> u64 {
