@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::bucket;
@@ -195,50 +196,41 @@ impl Database {
         self.shared().sync()
     }
 
-    /// Figures about the database: its file, its pages by state, its pinned snapshots. Waits for a running write transaction.
+    /// Figures about the database: its file, its pages by state, its pinned snapshots. Does not wait for a running write
+    /// transaction, and shows the state before it.
     ///
     /// # Errors
     ///
     /// [`Error::Io`] or [`Error::Corrupt`] if the free space cannot be read.
     pub fn stats(&self) -> Result<Stats> {
         let shared = self.shared();
-        shared.with_writer(|writer| {
-            let loaded;
-            let space = match &writer.space {
-                Some(space) => space,
-                None => {
-                    loaded = writer.load_space(shared)?;
-                    &loaded
-                }
-            };
-            let fields = writer.meta.fields();
-            let page_len = shared.options.page_len as u64;
-            let pins = shared.readers.pins();
-            let oldest_pinned = pins.first().copied();
-            let mut held_by = pins.clone();
-            held_by.dedup();
-            held_by.retain(|&txn| txn != fields.txn && txn != writer.durable);
-            let free_pages = space.free.page_count();
-            let pending_pages = space.pending_pages();
-            let count = |counter: &std::sync::atomic::AtomicU64| counter.load(std::sync::atomic::Ordering::Relaxed);
-            Ok(Stats {
-                page_size: shared.options.page_len as u32,
-                file_len: shared.file_len()?,
-                page_count: fields.page_count,
-                meta_pages: FIRST_PAGE,
-                used_pages: fields.page_count - FIRST_PAGE - free_pages - pending_pages,
-                free_pages,
-                pending_pages,
-                txn_id: fields.txn,
-                durable_id: writer.durable,
-                pinned_snapshots: pins.len() as u64,
-                oldest_pinned,
-                oldest_age: oldest_pinned.and_then(|txn| Some(writer.committed(txn)?.at.elapsed())),
-                held_bytes: held_by.iter().map(|&txn| space.held_by(txn)).sum::<u64>() * page_len,
-                commits: count(&shared.counters.commits),
-                syncs: count(&shared.counters.syncs),
-                bytes_written: count(&shared.counters.bytes_written),
-            })
+        let figures = shared.figures()?;
+        let pins = shared.readers.pins();
+        let oldest_pinned = pins.first().copied();
+        let committed = |txn| figures.committed.iter().find(|(committed, _)| *committed == txn).map(|(_, at)| *at);
+        let pending_pages = figures.held_pages.iter().map(|(_, pages)| pages).sum();
+        // What the newest or the last durable snapshot holds back, no reader does.
+        let is_readers = |txn: TxnId| txn != figures.txn && txn != figures.durable;
+        let held_pages: u64 =
+            figures.held_pages.iter().filter(|(txn, _)| is_readers(*txn)).map(|(_, pages)| pages).sum();
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Ok(Stats {
+            page_size: shared.options.page_len as u32,
+            file_len: shared.file_len()?,
+            page_count: figures.page_count,
+            meta_pages: FIRST_PAGE,
+            used_pages: figures.page_count - FIRST_PAGE - figures.free_pages - pending_pages,
+            free_pages: figures.free_pages,
+            pending_pages,
+            txn_id: figures.txn,
+            durable_id: figures.durable,
+            pinned_snapshots: pins.len() as u64,
+            oldest_pinned,
+            oldest_age: oldest_pinned.and_then(committed).map(|at| at.elapsed()),
+            held_bytes: held_pages * shared.options.page_len as u64,
+            commits: count(&shared.counters.commits),
+            syncs: count(&shared.counters.syncs),
+            bytes_written: count(&shared.counters.bytes_written),
         })
     }
 

@@ -79,6 +79,7 @@ pub(super) fn commit(txn: &mut WriteTxn, durability: Durability) -> Result<TxnId
         writer.make_durable(&shared)?;
     }
     cut_store(pages);
+    pages.writer().report(&shared);
     Ok(fields.txn)
 }
 

@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     writer: WriterLock,
     failed: AtomicBool,
     pub(crate) counters: Counters,
+    /// As of the last commit; `None` until the free space was loaded.
+    figures: Mutex<Option<Figures>>,
     fork_guard: ForkGuard,
     /// Dropped last, when the store has let go of the file: it ends the entry in the registry.
     registration: OnceLock<Registration>,
@@ -69,6 +71,19 @@ pub(crate) struct Settings {
     pub(crate) max_size: u64,
     pub(crate) read_only: bool,
     pub(crate) verify: Verify,
+}
+
+/// What the writer knows of its space and its snapshots, for others to look at while it is busy.
+#[derive(Clone)]
+pub(crate) struct Figures {
+    pub(crate) txn: TxnId,
+    pub(crate) durable: TxnId,
+    pub(crate) page_count: u64,
+    pub(crate) free_pages: u64,
+    /// How many pages each pinned snapshot holds back.
+    pub(crate) held_pages: Vec<(TxnId, u64)>,
+    /// When pinned snapshots were committed.
+    pub(crate) committed: Vec<(TxnId, Instant)>,
 }
 
 /// What has happened since open.
@@ -109,6 +124,7 @@ impl Shared {
             readers: Readers::new(&snapshot),
             failed: AtomicBool::new(false),
             counters: Counters::default(),
+            figures: Mutex::new(None),
             fork_guard: ForkGuard::new().map_err(Error::io("preparing for a fork"))?,
             store,
             writer: WriterLock::new(writer),
@@ -235,6 +251,18 @@ impl Shared {
         pins
     }
 
+    /// Figures as of the last commit. Waits for nobody: while a write transaction runs, the space is loaded.
+    pub(crate) fn figures(&self) -> Result<Figures> {
+        let known = || self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match known() {
+            Some(figures) => Ok(figures),
+            None => self.with_writer(|writer| match known() {
+                Some(figures) => Ok(figures),
+                None => Ok(writer.figures(&writer.load_space(self)?)),
+            }),
+        }
+    }
+
     /// Makes everything committed durable.
     pub(crate) fn sync(&self) -> Result<()> {
         let Some(mut writer) = self.lock_writer(true)? else { return Ok(()) };
@@ -298,8 +326,8 @@ pub(crate) struct Writer {
 }
 
 #[derive(Clone, Copy)]
-pub(crate) struct Committed {
-    pub(crate) at: Instant,
+struct Committed {
+    at: Instant,
     page_count: u64,
 }
 
@@ -336,8 +364,26 @@ impl Writer {
         }
         if self.space.is_none() {
             self.space = Some(self.load_space(shared)?);
+            self.report(shared);
         }
         Ok(())
+    }
+
+    /// Leaves the figures where others can see them.
+    fn report(&self, shared: &Shared) {
+        let figures = self.space.as_ref().map(|space| self.figures(space));
+        *shared.figures.lock().unwrap_or_else(PoisonError::into_inner) = figures;
+    }
+
+    fn figures(&self, space: &Space) -> Figures {
+        Figures {
+            txn: self.meta.txn(),
+            durable: self.durable,
+            page_count: self.meta.fields().page_count,
+            free_pages: space.free.page_count(),
+            held_pages: space.held_pages().collect(),
+            committed: self.history.iter().map(|(&txn, committed)| (txn, committed.at)).collect(),
+        }
     }
 
     /// Reads the free space out of the file.
@@ -368,11 +414,7 @@ impl Writer {
         if let Some(space) = &mut self.space {
             space.reclaim(&pins);
         }
-    }
-
-    /// When a pinned snapshot was committed.
-    pub(crate) fn committed(&self, txn: TxnId) -> Option<Committed> {
-        self.history.get(&txn).copied()
+        self.report(shared);
     }
 }
 

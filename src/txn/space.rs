@@ -30,6 +30,13 @@ struct Pending {
     freed: TxnId,
 }
 
+/// What one pinned snapshot holds back.
+#[derive(Default)]
+struct Held {
+    pending: Vec<Pending>,
+    page_count: u64,
+}
+
 /// A page of the space log.
 #[derive(Clone, Copy)]
 struct LogPageInfo {
@@ -41,7 +48,7 @@ struct LogPageInfo {
 pub(crate) struct Space {
     pub(crate) free: ExtentSet,
     /// Freed pages under the newest pinned snapshot that sees them.
-    pending: BTreeMap<TxnId, Vec<Pending>>,
+    pending: BTreeMap<TxnId, Held>,
     recorded: ExtentSet,
     /// The records in the meta.
     inline: Vec<U64>,
@@ -124,13 +131,9 @@ impl Space {
         Ok(Space { free: recorded.clone().indexed(), pending: BTreeMap::new(), recorded, inline: inline.to_vec(), log })
     }
 
-    pub(crate) fn pending_pages(&self) -> u64 {
-        self.pending.values().flatten().map(|pending| pending.extent.count).sum()
-    }
-
-    /// How many pages would be free if the snapshot were not pinned.
-    pub(crate) fn held_by(&self, txn: TxnId) -> u64 {
-        self.pending.get(&txn).map_or(0, |held| held.iter().map(|pending| pending.extent.count).sum())
+    /// How many pending pages are there for each pinned snapshot.
+    pub(crate) fn held_pages(&self) -> impl Iterator<Item = (TxnId, u64)> {
+        self.pending.iter().map(|(&txn, held)| (txn, held.page_count))
     }
 
     /// Everything that the file says is free.
@@ -151,7 +154,7 @@ impl Space {
     pub(crate) fn reclaim(&mut self, pins: &[TxnId]) {
         let gone: Vec<TxnId> = self.pending.keys().copied().filter(|txn| pins.binary_search(txn).is_err()).collect();
         for txn in gone {
-            for pending in self.pending.remove(&txn).unwrap_or_default() {
+            for pending in self.pending.remove(&txn).unwrap_or_default().pending {
                 self.place(pending, pins);
             }
         }
@@ -161,7 +164,11 @@ impl Space {
     fn place(&mut self, pending: Pending, pins: &[TxnId]) {
         let before = pins.partition_point(|&pin| pin < pending.freed);
         match before.checked_sub(1).map(|i| pins[i]) {
-            Some(pin) if pin >= pending.born => self.pending.entry(pin).or_default().push(pending),
+            Some(pin) if pin >= pending.born => {
+                let held = self.pending.entry(pin).or_default();
+                held.page_count += pending.extent.count;
+                held.pending.push(pending);
+            }
             _ => self.free.insert(pending.extent),
         }
     }
