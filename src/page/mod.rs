@@ -49,6 +49,9 @@
 //! four bytes and then the CRC32C of the rest of it, and compare the CRC32C of all of these with the digest. *Boot*: nothing was synced; the
 //! meta counts only while the kernel's boot id is still the same, because then the page cache still holds every write.
 //!
+//! When a database is closed, the slot that does not hold the last commit gets a copy of its meta that says synced. Of two slots with
+//! the same transaction id that one is taken: from then on a page that does not match is damage, not a commit cut short.
+//!
 //! ## Page header
 //!
 //! Leaf, branch and space log pages begin with 32 bytes:

@@ -277,15 +277,18 @@ impl Drop for Shared {
         // A relaxed commit becomes durable at close. A caller who must know whether that worked calls `sync` before: there is
         // no one left to tell.
         if !self.options.read_only && self.fork_guard.is_intact() && !self.failed.load(Ordering::Acquire) {
-            let _unheard = self.sync_at_close();
+            let _unheard = self.close();
         }
     }
 }
 
 impl Shared {
-    fn sync_at_close(&self) -> Result<()> {
+    fn close(&self) -> Result<()> {
         match self.writer.lock(false) {
-            Some(mut writer) if writer.space.is_some() => writer.make_durable(self),
+            Some(mut writer) if writer.space.is_some() => {
+                writer.make_durable(self)?;
+                writer.seal(self)
+            }
             _ => Ok(()),
         }
     }
@@ -403,6 +406,17 @@ impl Writer {
         shared.sync_store()?;
         self.is_durable(shared);
         Ok(())
+    }
+
+    /// Leaves in the other slot a copy of the last meta that says synced. Until then a damaged page of the last commit looks like
+    /// a commit that a power cut tore, and the next open would go back to the one before; from then on it is damage.
+    fn seal(&mut self, shared: &Shared) -> Result<()> {
+        if !matches!(self.meta.trust(), Trust::Digest(_)) {
+            return Ok(());
+        }
+        self.meta.set_trust(Trust::Synced);
+        shared.write_meta(&self.meta, 1 - self.durable_slot)?;
+        shared.sync_store()
     }
 
     /// The current snapshot has become durable: its slot is the one to keep, and the one before may be let go.

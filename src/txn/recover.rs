@@ -19,7 +19,8 @@ pub(crate) struct Recovered {
 pub(crate) fn recover(store: &dyn Store) -> Result<Recovered> {
     let file_len = store.len().map_err(Error::io("reading the length of the database"))?;
     let mut slots = read_slots(store, file_len)?;
-    slots.sort_by_key(|(slot, meta)| (std::cmp::Reverse(meta.txn()), *slot));
+    // Of two that say the same, the one that asks for no proof.
+    slots.sort_by_key(|(slot, meta)| (std::cmp::Reverse(meta.txn()), meta.trust() != Trust::Synced, *slot));
     for (slot, meta) in slots {
         if is_trusted(store, &meta, file_len)? {
             return Ok(Recovered { meta, slot, file_len });
