@@ -1,0 +1,114 @@
+//! Free space: the log that remembers it stays true and small, whatever is freed, through reopening after every few commits.
+
+use folio::disk::MemoryStore;
+use folio::{Database, Options, Result};
+
+fn assert_sound(db: &Database) {
+    let report = db.check().unwrap();
+    assert!(report.is_ok(), "{:#?}", report.problems);
+}
+
+/// A database with thousands of free extents, none beside another.
+fn fragmented(disk: &MemoryStore, extents: u32) -> Result<Database> {
+    let db = Options::new().open_store(disk)?;
+    // Four entries a page, in groups of eight: a group that goes leaves a page or two free between pages in use.
+    db.exec(|txn| {
+        let mut b = txn.bucket_mut("b")?;
+        (0..extents * 16).try_for_each(|n| b.append(n.to_be_bytes(), [1; 950]))
+    })?;
+    db.exec(|txn| {
+        let mut b = txn.bucket_mut("b")?;
+        (0..extents).try_for_each(|n| b.delete_range((n * 16).to_be_bytes()..(n * 16 + 8).to_be_bytes()).map(|_| ()))
+    })?;
+    // Its pages were pinned as the last durable commit's; now they are free.
+    db.exec(|txn| txn.bucket_mut("c")?.put("k", "v"))?;
+    Ok(db)
+}
+
+#[test]
+fn t21_a_small_commit_writes_little_with_many_free_extents() -> Result<()> {
+    let disk = MemoryStore::new();
+    let mut db = fragmented(&disk, 4000)?;
+    let mut largest = 0;
+    let mut rng = fastrand::Rng::with_seed(1);
+    for n in 0..1500u32 {
+        let before = db.stats()?.bytes_written;
+        db.exec(|txn| {
+            let key = (rng.u32(..4000) * 16 + 8).to_be_bytes();
+            txn.bucket_mut("b")?.put(key, [n as u8; 950])
+        })?;
+        largest = largest.max(db.stats()?.bytes_written - before);
+        if n % 60 == 0 {
+            assert_sound(&db);
+            let free = db.stats()?.free_pages + db.stats()?.pending_pages;
+            drop(db);
+            db = Options::new().open_store(&disk)?;
+            assert_eq!(db.stats()?.free_pages, free, "nothing is pinned after a reopen");
+            assert_sound(&db);
+        }
+    }
+    assert_sound(&db);
+    assert!(largest <= 64 << 10, "{largest} bytes for one put");
+    let stats = db.stats()?;
+    assert!(stats.free_pages > 4000, "{stats:?}");
+    Ok(())
+}
+
+#[test]
+fn the_file_shrinks_and_grows_again_without_a_page_lost_or_found_twice() -> Result<()> {
+    let disk = MemoryStore::new();
+    let mut db = Options::new().open_store(&disk)?;
+    let mut rng = fastrand::Rng::with_seed(2);
+    let (mut longest, mut shortest) = (0, u64::MAX);
+    for round in 0..120u32 {
+        db.exec(|txn| {
+            let mut b = txn.bucket_mut("b")?;
+            match round % 6 {
+                0 => (0..1500u32).try_for_each(|n| b.put((n * 7 + round).to_be_bytes(), vec![1; rng.usize(..1200)])),
+                1 => b.put("large", vec![2; rng.usize(..3_000_000)]),
+                2 => b.retain(|key, _| key[key.len() - 1] % 2 == 0).map(|_| ()),
+                3 => b.delete("large").map(|_| ()),
+                4 => b.clear(),
+                _ => b.put("k", "v"),
+            }
+        })?;
+        assert_sound(&db);
+        let len = db.stats()?.file_len;
+        (longest, shortest) = (longest.max(len), shortest.min(len));
+        if rng.u32(..5) == 0 {
+            drop(db);
+            db = Options::new().open_store(&disk)?;
+            assert_sound(&db);
+        }
+    }
+    assert!(longest > shortest + (1 << 20), "{shortest} to {longest} bytes");
+    Ok(())
+}
+
+#[test]
+fn t19_a_reader_holds_back_what_it_sees_and_no_more() -> Result<()> {
+    let db = Database::in_memory()?;
+    let put_all = |fill: u8| {
+        db.exec(|txn| {
+            let mut b = txn.bucket_mut("b")?;
+            (0..2000u32).try_for_each(|n| b.put(n.to_be_bytes(), [fill; 200]))
+        })
+    };
+    put_all(0)?;
+    let before = db.stats()?;
+    let reader = db.begin_read()?;
+    for fill in 1..60 {
+        put_all(fill)?;
+    }
+    let held = db.stats()?;
+    assert_eq!((held.pinned_snapshots, held.oldest_pinned), (1, Some(reader.id())));
+    assert!(held.held_bytes >= before.used_pages * 4096 / 2 && held.held_bytes <= before.file_len);
+    assert!(held.page_count < before.page_count * 4, "{} pages grew to {}", before.page_count, held.page_count);
+    let b = reader.bucket("b")?.unwrap();
+    assert!(b.iter().all(|entry| entry.unwrap().1 == [0; 200]));
+    drop(reader);
+    put_all(60)?;
+    assert_eq!(db.stats()?.held_bytes, 0);
+    assert_sound(&db);
+    Ok(())
+}
