@@ -526,7 +526,13 @@ impl<'txn> BucketMut<'txn> {
         let key = key.as_ref();
         self.check_key(key)?;
         if !put::is_inline(self.txn.page_len(), key, len) {
-            let mut value = vec![0; len];
+            if len as u64 > page::VALUE_MAX {
+                return Err(Error::ValueTooLong { len: len as u64, max: page::VALUE_MAX });
+            }
+            let mut value = Vec::new();
+            let no_memory = |_| Error::io("reserving memory for a value")(std::io::ErrorKind::OutOfMemory.into());
+            value.try_reserve_exact(len).map_err(no_memory)?;
+            value.resize(len, 0);
             write(&mut value);
             return self.put(key, value);
         }

@@ -5,9 +5,9 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use crate::bucket;
 use crate::disk::MemoryStore;
@@ -33,6 +33,9 @@ pub struct Database {
     handles: Arc<[Arc<Handle>; SHARD_COUNT]>,
     read_only: bool,
 }
+
+/// How often one who waits for another process tries again.
+const LOCK_POLL: Duration = Duration::from_millis(5);
 
 /// A reference to the database of which each group of threads has its own, so that readers on different cores do not
 /// contend for one reference count.
@@ -68,43 +71,47 @@ impl Database {
     }
 
     pub(crate) fn open_with(path: &Path, options: &Options) -> Result<Database> {
+        let start = Instant::now();
+        loop {
+            match Database::try_open(path, options) {
+                Err(Error::Locked) if start.elapsed() < options.lock_timeout => {
+                    std::thread::sleep(LOCK_POLL.min(options.lock_timeout));
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Opens the file, unless it is locked. All of it under the registry's lock, so that of several threads that open the same
+    /// file the first does and the others find it open.
+    fn try_open(path: &Path, options: &Options) -> Result<Database> {
+        let mut registry = registry();
         let file = open_or_create(path, options)?;
         let metadata = file.metadata().map_err(Error::io("opening the database"))?;
         let id = (metadata.dev(), metadata.ino());
-        // A file that is open already is not locked again. An entry whose database is on its way out is waited for.
-        loop {
-            let mut registry = registry();
-            match registry.get(&id).map(std::sync::Weak::upgrade) {
-                Some(Some(shared)) => {
-                    drop(registry);
-                    if shared.options.read_only && !options.read_only {
-                        let why = "this process has the database open read-only; close it there first";
-                        return Err(Error::InvalidOption { option: "read_only", why });
-                    }
-                    return Ok(Database::new(shared, options.read_only));
+        match registry.get(&id).map(Weak::upgrade) {
+            Some(Some(shared)) => {
+                // Before `shared` can be dropped: if it is the last one by then, it needs the registry.
+                drop(registry);
+                if shared.options.read_only && !options.read_only {
+                    let why = "this process has the database open read-only; close it there first";
+                    return Err(Error::InvalidOption { option: "read_only", why });
                 }
-                Some(None) => {
-                    drop(registry);
-                    std::thread::yield_now();
-                }
-                None => {
-                    match file::lock(&file, options.read_only, Duration::ZERO) {
-                        Err(Error::Locked) if options.lock_timeout > Duration::ZERO => {
-                            drop(registry);
-                            file::lock(&file, options.read_only, options.lock_timeout)?;
-                            registry = self::registry();
-                            if registry.contains_key(&id) {
-                                continue;
-                            }
-                        }
-                        locked => locked?,
-                    }
-                    let store = FileStore::new(file, advice(options.advice), options.prefault);
-                    let shared = Arc::new(Shared::open(Box::new(store), options)?);
-                    registry.insert(id, Arc::downgrade(&shared));
-                    shared.register(Registration(id));
-                    return Ok(Database::new(shared, options.read_only));
-                }
+                Ok(Database::new(shared, options.read_only))
+            }
+            Some(None) => {
+                // It is being closed by another thread, which needs the registry to finish.
+                drop(registry);
+                std::thread::yield_now();
+                Database::try_open(path, options)
+            }
+            None => {
+                file::lock(&file, options.read_only)?;
+                let store = FileStore::new(file, advice(options.advice), options.prefault);
+                let shared = Arc::new(Shared::open(Box::new(store), options)?);
+                registry.insert(id, Arc::downgrade(&shared));
+                shared.register(Registration(id));
+                Ok(Database::new(shared, options.read_only))
             }
         }
     }

@@ -84,3 +84,8 @@ pub use page::TxnId;
 pub use tree::range::KeyRange;
 pub use txn::read::ReadTxn;
 pub use txn::write::WriteTxn;
+
+/// The README's example, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDocTests;

@@ -1,14 +1,13 @@
 //! A store in a file: positioned writes, `fdatasync`, an advisory lock on the open file.
 //!
 //! The lock belongs to the open file description (`flock`), so that closing another descriptor of the same file does not
-//! drop it, as it would with POSIX record locks. It is never released by hand: a forked child that closes its copy leaves the
-//! parent's lock alone.
+//! drop it, as it would with POSIX record locks. The process that took it releases it by hand, since a process that is being
+//! started elsewhere may hold a copy of the descriptor for a moment; a forked child that closes its copy leaves the lock alone.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use fs2::FileExt as _;
 use memmap2::Advice;
@@ -17,19 +16,26 @@ use super::map::Region;
 use super::store::Store;
 use crate::error::{Error, Result};
 
-/// How often a waiter tries the lock.
-const LOCK_POLL: Duration = Duration::from_millis(5);
-
 pub(crate) struct FileStore {
     file: File,
     boot_id: Option<[u8; 16]>,
+    process: u32,
     advice: Option<Advice>,
     prefault: bool,
 }
 
 impl FileStore {
     pub(crate) fn new(file: File, advice: Option<Advice>, prefault: bool) -> FileStore {
-        FileStore { file, boot_id: boot_id(), advice, prefault }
+        FileStore { file, boot_id: boot_id(), process: std::process::id(), advice, prefault }
+    }
+}
+
+impl Drop for FileStore {
+    fn drop(&mut self) {
+        if self.process == std::process::id() {
+            // Closing releases it too, if this fails.
+            let _released = fs2::FileExt::unlock(&self.file);
+        }
     }
 }
 
@@ -48,20 +54,13 @@ pub(crate) fn open(path: &Path, read_only: bool) -> Result<Option<File>> {
     }
 }
 
-/// Takes the lock: shared for readers, exclusive for a writer. Waits as long as `timeout`.
-pub(crate) fn lock(file: &File, read_only: bool, timeout: Duration) -> Result<()> {
-    let start = Instant::now();
-    loop {
-        let locked = if read_only { fs2::FileExt::try_lock_shared(file) } else { file.try_lock_exclusive() };
-        match locked {
-            Ok(()) => return Ok(()),
-            Err(error) if error.raw_os_error() != fs2::lock_contended_error().raw_os_error() => {
-                return Err(Error::io("locking the database")(error));
-            }
-            Err(_) if start.elapsed() >= timeout => return Err(Error::Locked),
-            Err(_) => std::thread::sleep(LOCK_POLL.min(timeout)),
-        }
-    }
+/// Takes the lock, shared for readers, exclusive for a writer, or answers that it is taken.
+pub(crate) fn lock(file: &File, read_only: bool) -> Result<()> {
+    let locked = if read_only { fs2::FileExt::try_lock_shared(file) } else { file.try_lock_exclusive() };
+    locked.map_err(|error| match error.raw_os_error() == fs2::lock_contended_error().raw_os_error() {
+        true => Error::Locked,
+        false => Error::io("locking the database")(error),
+    })
 }
 
 /// Makes a new file appear under `path` with `bytes` in it, whole and durable or not at all. The file comes back open
@@ -72,7 +71,7 @@ pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<Option<File>> {
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(&temporary);
     let file = file.map_err(failed("creating the database"))?;
     let made = (|| {
-        lock(&file, false, Duration::ZERO)?;
+        lock(&file, false)?;
         file.write_all_at(bytes, 0).map_err(failed("writing a new database"))?;
         file.sync_all().map_err(failed("syncing a new database"))?;
         appear(&temporary, path).map_err(failed("naming a new database"))
