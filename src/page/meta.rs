@@ -1,7 +1,7 @@
 //! The meta slots: the one place that is overwritten, and where everything starts.
 
 use zerocopy::little_endian::{U32, U64};
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::{PAGE_LEN_MAX, PAGE_LEN_MIN, PageNo, TreeRecord, TxnId};
 use crate::error::{Error, Result};
@@ -79,27 +79,18 @@ pub(crate) enum Slot {
 
 impl Meta {
     pub(crate) fn new(fields: MetaFields, trust: Trust, words: &[U64]) -> Box<Meta> {
-        let mut space = [U64::ZERO; SPACE_WORDS_MAX];
-        space[..words.len()].copy_from_slice(words);
-        let mut meta = Box::new(Meta {
-            magic: MAGIC,
-            version: U32::new(VERSION),
-            checksum: U32::ZERO,
-            page_len: U32::new(fields.page_len as u32),
-            flags: U32::ZERO,
-            database_id: fields.database_id,
-            txn: U64::new(fields.txn.get()),
-            page_count: U64::new(fields.page_count),
-            catalog: fields.catalog,
-            log_head: U64::new(fields.log_head.get()),
-            log_count: U64::new(fields.log_count),
-            trust: 0,
-            zero: [0; 3],
-            digest: U32::ZERO,
-            boot_id: [0; 16],
-            space_len: U64::new(words.len() as u64),
-            space,
-        });
+        let mut meta = Meta::new_box_zeroed().expect("memory for a meta");
+        meta.magic = MAGIC;
+        meta.version = U32::new(VERSION);
+        meta.page_len = U32::new(fields.page_len as u32);
+        meta.database_id = fields.database_id;
+        meta.txn = U64::new(fields.txn.get());
+        meta.page_count = U64::new(fields.page_count);
+        meta.catalog = fields.catalog;
+        meta.log_head = U64::new(fields.log_head.get());
+        meta.log_count = U64::new(fields.log_count);
+        meta.space_len = U64::new(words.len() as u64);
+        meta.space[..words.len()].copy_from_slice(words);
         meta.set_trust(trust);
         meta
     }

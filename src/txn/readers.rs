@@ -90,6 +90,8 @@ impl Slot {
 struct Shard {
     /// Where a free entry is likely.
     hint: AtomicU32,
+    /// Entries from here on were never claimed.
+    used: AtomicU32,
     chunks: [OnceLock<Box<[AtomicU64]>>; CHUNK_COUNT],
 }
 
@@ -116,6 +118,10 @@ impl Shard {
     #[inline]
     fn try_claim(&self, entry: u32, txn: u64) -> Option<bool> {
         let place = self.entry(entry)?;
+        if entry >= self.used.load(Ordering::SeqCst) {
+            // Before the entry is written, so that who looks for pins looks this far.
+            self.used.fetch_max(entry + 1, Ordering::SeqCst);
+        }
         Some(
             place.load(Ordering::Relaxed) == FREE
                 && place.compare_exchange(FREE, txn, Ordering::SeqCst, Ordering::Relaxed).is_ok(),
@@ -164,7 +170,8 @@ impl Shard {
     }
 
     fn pins(&self) -> impl Iterator<Item = u64> {
-        let entries = self.chunks.iter().map_while(OnceLock::get).flat_map(|chunk| chunk.iter());
+        let used = self.used.load(Ordering::SeqCst) as usize;
+        let entries = self.chunks.iter().map_while(OnceLock::get).flat_map(|chunk| chunk.iter()).take(used);
         entries.map(|entry| entry.load(Ordering::SeqCst)).filter(|&txn| txn != FREE)
     }
 }

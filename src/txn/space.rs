@@ -145,11 +145,6 @@ impl Space {
         self.log.iter().map(|page| page.no)
     }
 
-    /// Whether the file says that any of these pages is free.
-    pub(crate) fn is_recorded_free(&self, extent: Extent) -> bool {
-        self.recorded.overlaps(extent)
-    }
-
     /// Frees what was pending for snapshots that are no longer pinned. `pins` ascend.
     pub(crate) fn reclaim(&mut self, pins: &[TxnId]) {
         let gone: Vec<TxnId> = self.pending.keys().copied().filter(|txn| pins.binary_search(txn).is_err()).collect();
@@ -181,7 +176,7 @@ impl Space {
         let mut pages = Vec::new();
 
         // What the record takes at most, if no log page is written. Dropping the end of the file adds an extent.
-        let (taken, freed) = txn_space.settle();
+        let (mut taken, mut freed) = txn_space.settle();
         let space = txn_space.space();
         let mut log = space.log.clone();
         let mut inline = space.inline.clone();
@@ -202,8 +197,8 @@ impl Space {
             let count = (packer.page_count() + own_pages) as u64;
             let numbers = txn_space.take(count)?.into_iter().flat_map(|extent| extent.first..extent.end());
             pages = numbers.map(|no| (PageNo::new(no), Vec::new())).collect();
+            (taken, freed) = txn_space.settle();
         }
-        let (taken, freed) = txn_space.settle();
         if is_inline {
             space_log::push_record(&mut inline, txn, &taken, &freed);
         } else {

@@ -20,7 +20,10 @@ use crate::tree::{Pages, PagesMut, Tree, delete};
 /// Pages kept back from `put` below `Options::max_size`, so that what fills the file can still be deleted.
 const FULL_RESERVE: u64 = 24;
 
-/// How many bytes of a large value are staged at a time.
+/// The part of the file, one in so many pages, that may lie free for the sake of long runs.
+const SLACK: u64 = 8;
+
+/// How many bytes are staged for one write.
 const STAGING_LEN: usize = 1 << 20;
 
 /// A write transaction: sees its own changes at once; others see them when it commits.
@@ -350,12 +353,18 @@ impl WritePages {
         Ok(Extent::new(first, count))
     }
 
-    /// Takes `count` pages in as few extents as there can be, the file growing only when nothing is free.
+    /// Takes `count` pages in as few extents as there can be. A disk syncs one long run much sooner than many short ones, so as
+    /// long as less than an eighth of the file is free, the file grows rather than that a commit goes to scattered places.
     pub(super) fn take_pages(&mut self, mut count: u64) -> Result<Vec<Extent>> {
         let mut extents = Vec::new();
+        let may_grow = count <= self.page_count_max().saturating_sub(self.page_count);
+        let is_tight = self.space().free.page_count() < self.page_count / SLACK;
         while count > 0 {
             let free = &mut self.space_mut().free;
-            let found = free.take_run(count).or_else(|| free.take_largest());
+            let found = free.take_run(count).or_else(|| match may_grow && is_tight {
+                true => None,
+                false => free.take_largest(),
+            });
             let extent = match found {
                 Some(extent) => extent,
                 None => self.grow(count)?,
@@ -371,16 +380,16 @@ impl WritePages {
     /// Lets go of pages that are in the file: for others to see until their snapshots go, or, if they are this
     /// transaction's own, at once.
     fn release(&mut self, extent: Extent, born: TxnId) -> Result<()> {
-        if self.taken.contains(extent) {
+        if born == self.txn && self.taken.contains(extent) {
             self.taken.remove(extent);
             self.space_mut().free.insert(extent);
             return Ok(());
         }
-        let is_twice = self.freed_set.overlaps(extent) || self.space().is_recorded_free(extent);
-        if is_twice || extent.end() > self.base_page_count {
-            return Err(Error::Corrupt { page: extent.first, what: "a page is in use twice, or in use and free" });
-        }
+        let expected = self.freed_set.page_count() + extent.count;
         self.freed_set.insert(extent);
+        if self.freed_set.page_count() != expected || extent.end() > self.base_page_count {
+            return Err(Error::Corrupt { page: extent.first, what: "a page that is in use twice" });
+        }
         self.freed.push(Freed { extent, born });
         Ok(())
     }
@@ -503,9 +512,8 @@ impl LogSpace for WritePages {
         if count < base {
             taken.push(Extent::new(count, base - count));
         }
-        let mut freed = self.freed_set.clone();
-        self.space().free.iter_from(base).for_each(|extent| freed.insert(extent));
-        (taken, freed.iter().collect())
+        // Pages of the snapshot lie below `base`, those that came and went with this transaction above.
+        (taken, self.freed_set.iter().chain(self.space().free.iter_from(base)).collect())
     }
 }
 
