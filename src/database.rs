@@ -316,16 +316,19 @@ fn advice(advice: Advice) -> Option<memmap2::Advice> {
 fn open_or_create(path: &Path, options: &Options) -> Result<File> {
     let may_create = options.create && !options.read_only;
     loop {
-        if let Some(file) = file::open(path, options.read_only)? {
-            let len = file.metadata().map_err(Error::io("opening the database"))?.len();
-            if len > 0 || !may_create {
-                return Ok(file);
-            }
-        } else if !may_create {
-            return Err(Error::io("opening the database")(io::ErrorKind::NotFound.into()));
-        }
+        let found = file::open(path, options.read_only)?;
+        let is_empty = match &found {
+            Some(file) => file.metadata().map_err(Error::io("opening the database"))?.len() == 0,
+            None => false,
+        };
+        let empty = match found {
+            Some(file) if !may_create || !is_empty => return Ok(file),
+            None if !may_create => return Err(Error::io("opening the database")(io::ErrorKind::NotFound.into())),
+            empty => empty,
+        };
         // If another process makes it first, its file is opened instead.
-        if let Some(file) = file::create(path, &empty_database(options.page_size as usize))? {
+        let bytes = empty_database(options.page_size as usize);
+        if let Some(file) = file::create(path, &bytes, empty.as_ref())? {
             return Ok(file);
         }
     }

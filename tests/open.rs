@@ -74,3 +74,83 @@ fn reserve_of_a_length_that_cannot_be_is_an_error() {
     let result = txn.bucket_mut("a").unwrap().reserve("k", usize::MAX, |_| ());
     assert!(matches!(result, Err(Error::ValueTooLong { .. })), "{result:?}");
 }
+
+/// The first makes the file, the others get the same database.
+#[test]
+fn a_missing_file_opened_by_two_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut failed = Vec::new();
+    for n in 0..100 {
+        let path = dir.path().join(format!("m{n}"));
+        let barrier = Barrier::new(3);
+        std::thread::scope(|s| {
+            let hs: Vec<_> = (0..3)
+                .map(|_| {
+                    s.spawn(|| {
+                        barrier.wait();
+                        Options::new().open(&path).inspect(|_| std::thread::sleep(Duration::from_millis(3)))
+                    })
+                })
+                .collect();
+            for h in hs {
+                if let Err(e) = h.join().unwrap() {
+                    failed.push(format!("{n}: {e}"));
+                }
+            }
+        });
+    }
+    assert!(failed.is_empty(), "{} of 300 opens failed, e.g. {}", failed.len(), failed[0]);
+}
+/// What one of them puts in the place of the empty file, no other replaces.
+#[test]
+fn an_empty_file_opened_by_several_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut lost = Vec::new();
+    for n in 0..100 {
+        let path = dir.path().join(format!("e{n}"));
+        std::fs::write(&path, b"").unwrap();
+        let barrier = Barrier::new(4);
+        let mut acknowledged = Vec::new();
+        std::thread::scope(|s| {
+            let (path, barrier) = (&path, &barrier);
+            let hs: Vec<_> = (0..4)
+                .map(|i| {
+                    s.spawn(move || {
+                        barrier.wait();
+                        let db = Options::new().open(path).ok()?;
+                        db.exec(|t| t.bucket_mut("b")?.put(format!("k{i}"), "v")).ok()?;
+                        Some(format!("k{i}"))
+                    })
+                })
+                .collect();
+            for h in hs {
+                acknowledged.extend(h.join().unwrap());
+            }
+        });
+        let db = Options::new().open(&path).unwrap();
+        for k in acknowledged {
+            let there = db
+                .view(|t| {
+                    Ok(match t.bucket("b")? {
+                        Some(b) => b.contains(&k)?,
+                        None => false,
+                    })
+                })
+                .unwrap();
+            if !there {
+                lost.push(format!("{n}:{k}"));
+            }
+        }
+    }
+    assert!(lost.is_empty(), "acknowledged durable commits gone: {lost:?}");
+}
+/// What a crash during creation leaves behind is in nobody's way.
+#[test]
+fn a_leftover_temporary_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    for n in 0..300 {
+        std::fs::write(dir.path().join(format!("db.new-{}-{n}", std::process::id())), b"half").unwrap();
+    }
+    Options::new().open(&path).unwrap();
+}

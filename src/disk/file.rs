@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use fs2::FileExt as _;
@@ -64,17 +64,23 @@ pub(crate) fn lock(file: &File, read_only: bool) -> Result<()> {
 }
 
 /// Makes a new file appear under `path` with `bytes` in it, whole and durable or not at all. The file comes back open
-/// and locked. `None` if something with content is there already.
-pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<Option<File>> {
+/// and locked. `None` if something has come to be there meanwhile. An empty file counts as nothing, so that a path made by a
+/// temporary-file library can be opened; `empty` is such a file, if there is one.
+pub(crate) fn create(path: &Path, bytes: &[u8], empty: Option<&File>) -> Result<Option<File>> {
     let failed = |doing| Error::io(doing);
-    let temporary = temporary_name(path);
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&temporary);
-    let file = file.map_err(failed("creating the database"))?;
+    if let Some(empty) = empty {
+        // Whoever replaces an empty file holds its lock, so that no one replaces what another has put in its place.
+        lock(empty, false)?;
+        if !is_still_empty(path, empty).map_err(failed("creating the database"))? {
+            return Ok(None);
+        }
+    }
+    let (temporary, file) = temporary(path).map_err(failed("creating the database"))?;
     let made = (|| {
         lock(&file, false)?;
         file.write_all_at(bytes, 0).map_err(failed("writing a new database"))?;
         file.sync_all().map_err(failed("syncing a new database"))?;
-        appear(&temporary, path).map_err(failed("naming a new database"))
+        appear(&temporary, path, empty.is_some()).map_err(failed("naming a new database"))
     })();
     if !matches!(made, Ok(true)) {
         // Whatever went wrong, or another process was first: the temporary file is ours alone.
@@ -85,21 +91,23 @@ pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<Option<File>> {
     Ok(Some(file))
 }
 
-/// Gives a file its final name, unless something with content has that name. An empty file counts as nothing, so that
-/// a path made by a temporary-file library can be opened.
-fn appear(temporary: &Path, path: &Path) -> io::Result<bool> {
+fn is_still_empty(path: &Path, empty: &File) -> io::Result<bool> {
+    let (here, there) = (empty.metadata()?, fs::metadata(path)?);
+    Ok((here.dev(), here.ino(), here.len()) == (there.dev(), there.ino(), 0))
+}
+
+/// Gives a file its final name. False if that is taken, unless it is to be replaced.
+fn appear(temporary: &Path, path: &Path, replace: bool) -> io::Result<bool> {
+    if replace {
+        fs::rename(temporary, path)?;
+        return Ok(true);
+    }
     match fs::hard_link(temporary, path) {
         Ok(()) => {
             fs::remove_file(temporary)?;
             Ok(true)
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            if fs::metadata(path)?.len() > 0 {
-                return Ok(false);
-            }
-            fs::rename(temporary, path)?;
-            Ok(true)
-        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         // A file system without hard links.
         Err(_) if !path.exists() => {
             fs::rename(temporary, path)?;
@@ -109,12 +117,18 @@ fn appear(temporary: &Path, path: &Path) -> io::Result<bool> {
     }
 }
 
-fn temporary_name(path: &Path) -> PathBuf {
-    use std::sync::atomic::{AtomicU64, Ordering};
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".new-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed)));
-    path.with_file_name(name)
+/// A new file beside `path`, under a name that nothing has.
+fn temporary(path: &Path) -> io::Result<(PathBuf, File)> {
+    use std::hash::{BuildHasher, RandomState};
+    loop {
+        let mut name = path.file_name().unwrap_or_default().to_os_string();
+        name.push(format!(".new-{:016x}", RandomState::new().hash_one(std::process::id())));
+        let temporary = path.with_file_name(name);
+        match OpenOptions::new().read(true).write(true).create_new(true).open(&temporary) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            opened => return Ok((temporary, opened?)),
+        }
+    }
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {

@@ -42,16 +42,16 @@ pub(super) fn commit(txn: &mut WriteTxn, durability: Durability) -> Result<TxnId
 
     // 3. The meta goes to the slot that does not hold the last durable commit (I4).
     let shared = pages.shared.clone();
+    let slot = 1 - pages.writer().durable_slot;
     let trust = choose_trust(pages, &record, durability);
     if trust == Trust::Synced {
-        shared.sync_store()?;
+        shared.sync_store(Some(slot))?;
     }
     let fields = meta_fields(pages, txn.catalog, &record);
     let meta = Meta::new(fields, trust, &record.inline);
-    let slot = 1 - pages.writer().durable_slot;
     shared.write_meta(&meta, slot)?;
     if durability == Durability::Durable {
-        shared.sync_store()?;
+        shared.sync_store(Some(slot))?;
     }
 
     // 4. New readers see it; what it freed is pending.

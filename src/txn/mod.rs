@@ -6,7 +6,8 @@
 //! - I3: ids of published snapshots follow each other without a gap.
 //! - I4: the meta slot of the last durable commit is never overwritten.
 //! - I5: maps are only added; one that a reader uses stays until the database is closed.
-//! - I6: after a failed sync or meta write nothing is written any more.
+//! - I6: after a failed sync or meta write nothing is written any more, except that a slot is voided whose pages the failed sync
+//!   may have lost: they are in the page cache and not on the disk, and the next sync would not say so.
 //! - I7: the store is never cut below a pinned snapshot or the last durable commit.
 
 pub(crate) mod commit;
@@ -191,9 +192,22 @@ impl Shared {
         }
     }
 
-    fn sync_store(&self) -> Result<()> {
+    /// Syncs. If that fails, voids the slot whose pages were to become durable by it (I6).
+    fn sync_store(&self, slot_at_risk: Option<usize>) -> Result<()> {
         self.counters.syncs.fetch_add(1, Ordering::Relaxed);
-        self.store.sync().map_err(|source| self.fail("syncing the database", source))
+        self.store.sync().map_err(|source| {
+            let error = self.fail("syncing the database", source);
+            match slot_at_risk.map(|slot| self.void_slot(slot)) {
+                // The error to report is the first one.
+                None | Some(Ok(()) | Err(_)) => error,
+            }
+        })
+    }
+
+    /// Overwrites a meta slot with zeros.
+    fn void_slot(&self, slot: usize) -> Result<()> {
+        let at = (slot * self.options.page_len) as u64;
+        self.write_store(&[0; META_LEN], at).map_err(|source| self.fail("voiding a meta slot", source))
     }
 
     fn write_store(&self, bytes: &[u8], at: u64) -> std::io::Result<()> {
@@ -317,6 +331,8 @@ pub(crate) struct Writer {
     durable_slot: usize,
     /// The file was found like this, and may live in the page cache alone.
     is_recovered: bool,
+    /// The other slot holds a later meta that was refused.
+    is_other_refused: bool,
     /// Loaded by the first write.
     pub(crate) space: Option<Space>,
     dirty: DirtyPages,
@@ -343,6 +359,7 @@ impl Writer {
             durable: fields.txn,
             durable_slot: recovered.slot,
             is_recovered: true,
+            is_other_refused: recovered.is_other_refused,
             space: None,
             dirty: DirtyPages::new(fields.page_len),
             file_len: recovered.file_len,
@@ -357,12 +374,7 @@ impl Writer {
     /// free space is loaded.
     pub(crate) fn prepare(&mut self, shared: &Shared) -> Result<()> {
         if self.is_recovered {
-            shared.sync_store()?;
-            if matches!(self.meta.trust(), Trust::Boot(_)) {
-                self.meta.set_trust(Trust::Synced);
-                shared.write_meta(&self.meta, self.slot)?;
-                shared.sync_store()?;
-            }
+            self.adopt(shared)?;
             self.is_recovered = false;
         }
         if self.space.is_none() {
@@ -370,6 +382,30 @@ impl Writer {
             self.report(shared);
         }
         Ok(())
+    }
+
+    /// Makes what recovery found durable, in earnest: after a failed sync the page cache may hold what the disk does not, and believe
+    /// it clean. So what is not known to have been synced is written again, the same bytes to the same places.
+    fn adopt(&mut self, shared: &Shared) -> Result<()> {
+        if self.is_other_refused {
+            // A transaction with the same id and the same page numbers comes next. It must not complete the one that was refused.
+            shared.void_slot(1 - self.slot)?;
+        }
+        match self.meta.trust() {
+            Trust::Synced => {}
+            Trust::Digest(_) => {
+                for (at, page) in recover::digest_pages(&*shared.store, &self.meta)? {
+                    shared.write_store(&page, at).map_err(|source| shared.fail("writing pages", source))?;
+                }
+            }
+            Trust::Boot(_) => {
+                // Too many pages to write again. If this sync fails, the last durable commit is in the other slot.
+                shared.sync_store(Some(self.slot))?;
+                self.meta.set_trust(Trust::Synced);
+            }
+        }
+        shared.write_meta(&self.meta, self.slot)?;
+        shared.sync_store(None)
     }
 
     /// Leaves the figures where others can see them.
@@ -400,10 +436,10 @@ impl Writer {
         if self.durable == self.meta.txn() {
             return Ok(());
         }
-        shared.sync_store()?;
+        shared.sync_store(Some(self.slot))?;
         self.meta.set_trust(Trust::Synced);
         shared.write_meta(&self.meta, self.slot)?;
-        shared.sync_store()?;
+        shared.sync_store(None)?;
         self.is_durable(shared);
         Ok(())
     }
@@ -416,7 +452,7 @@ impl Writer {
         }
         self.meta.set_trust(Trust::Synced);
         shared.write_meta(&self.meta, 1 - self.durable_slot)?;
-        shared.sync_store()
+        shared.sync_store(None)
     }
 
     /// The current snapshot has become durable: its slot is the one to keep, and the one before may be let go.

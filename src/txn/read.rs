@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::readers::{self, PinIndex};
+use super::readers::PinIndex;
 use super::{PageSource, Shared, Snapshot};
 use crate::bucket::{Bucket, open_bucket};
 use crate::database::Handle;
@@ -74,11 +74,11 @@ impl ReadTxn {
 }
 
 impl Clone for ReadTxn {
-    /// Pins the same snapshot once more.
+    /// Shares the pin of the snapshot.
     fn clone(&self) -> ReadTxn {
         let handle = Arc::clone(&self.handle);
-        let pin = handle.shared.readers.pin_again(readers::shard(), self.snapshot.txn);
-        ReadTxn { handle, pin, snapshot: self.snapshot }
+        handle.shared.readers.share(self.pin);
+        ReadTxn { handle, pin: self.pin, snapshot: self.snapshot }
     }
 }
 

@@ -10,6 +10,9 @@
 //! slot are written while a reader may be looking only if `current` has moved on since the reader loaded it, and the
 //! acquiring loads of the fields make sure that the reader then sees that.
 //!
+//! The writer looks through the table entry by entry, so a pin must not wander: a clone of a read transaction shares its entry and
+//! counts itself there, and the entry is free when the last of them is gone.
+//!
 //! The table has a shard for each of several groups of threads, so that readers on different cores share no cache line.
 
 use std::cell::Cell;
@@ -92,7 +95,15 @@ struct Shard {
     hint: AtomicU32,
     /// Entries from here on were never claimed.
     used: AtomicU32,
-    chunks: [OnceLock<Box<[AtomicU64]>>; CHUNK_COUNT],
+    chunks: [OnceLock<Box<[Entry]>>; CHUNK_COUNT],
+}
+
+/// A pin.
+struct Entry {
+    /// The pinned snapshot, or `FREE`.
+    txn: AtomicU64,
+    /// How many transactions share the pin. Means nothing while the entry is free.
+    sharers: AtomicU32,
 }
 
 const CHUNK_COUNT: usize = 26;
@@ -110,7 +121,7 @@ impl Shard {
     }
 
     #[inline]
-    fn entry(&self, entry: u32) -> Option<&AtomicU64> {
+    fn entry(&self, entry: u32) -> Option<&Entry> {
         let (chunk, at) = Shard::locate(entry);
         self.chunks.get(chunk)?.get()?.get(at)
     }
@@ -123,8 +134,8 @@ impl Shard {
             self.used.fetch_max(entry + 1, Ordering::SeqCst);
         }
         Some(
-            place.load(Ordering::Relaxed) == FREE
-                && place.compare_exchange(FREE, txn, Ordering::SeqCst, Ordering::Relaxed).is_ok(),
+            place.txn.load(Ordering::Relaxed) == FREE
+                && place.txn.compare_exchange(FREE, txn, Ordering::SeqCst, Ordering::Relaxed).is_ok(),
         )
     }
 
@@ -165,14 +176,14 @@ impl Shard {
         let chunk = self.chunks.get(chunk).expect("fewer than 500 million readers in a shard");
         chunk.get_or_init(|| {
             let len = if entry == 0 { FIRST_CHUNK_LEN } else { entry + FIRST_CHUNK_LEN };
-            (0..len).map(|_| AtomicU64::new(FREE)).collect()
+            (0..len).map(|_| Entry { txn: AtomicU64::new(FREE), sharers: AtomicU32::new(0) }).collect()
         });
     }
 
     fn pins(&self) -> impl Iterator<Item = u64> {
         let used = self.used.load(Ordering::SeqCst) as usize;
         let entries = self.chunks.iter().map_while(OnceLock::get).flat_map(|chunk| chunk.iter()).take(used);
-        entries.map(|entry| entry.load(Ordering::SeqCst)).filter(|&txn| txn != FREE)
+        entries.map(|entry| entry.txn.load(Ordering::SeqCst)).filter(|&txn| txn != FREE)
     }
 }
 
@@ -198,8 +209,9 @@ impl Readers {
     pub(crate) fn pin(&self, shard: usize) -> (PinIndex, Snapshot) {
         let mut txn = self.current.load(Ordering::SeqCst);
         let shard_of_thread = &self.shards[shard];
-        let entry = shard_of_thread.claim(txn);
-        let index = PinIndex { shard: shard as u32, entry };
+        let index = PinIndex { shard: shard as u32, entry: shard_of_thread.claim(txn) };
+        let entry = shard_of_thread.entry(index.entry).expect("it was claimed");
+        entry.sharers.store(1, Ordering::Relaxed);
         loop {
             let snapshot = self.slots[(txn % 2) as usize].load(txn);
             let now = self.current.load(Ordering::SeqCst);
@@ -207,24 +219,30 @@ impl Readers {
                 return (index, snapshot);
             }
             txn = now;
-            shard_of_thread.entry(entry).expect("it was claimed").store(txn, Ordering::SeqCst);
+            entry.txn.store(txn, Ordering::SeqCst);
         }
     }
 
-    /// Pins a snapshot once more that the caller has pinned.
-    pub(crate) fn pin_again(&self, shard: usize, txn: TxnId) -> PinIndex {
-        PinIndex { shard: shard as u32, entry: self.shards[shard].claim(txn.get()) }
+    /// One more transaction shares a pin.
+    pub(crate) fn share(&self, index: PinIndex) {
+        let entry = self.shards[index.shard as usize].entry(index.entry).expect("it was claimed");
+        entry.sharers.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Lets go of a pin.
+    /// A transaction lets go of its pin.
     #[inline]
     pub(crate) fn unpin(&self, index: PinIndex) {
         let shard = &self.shards[index.shard as usize];
-        shard.entry(index.entry).expect("it was claimed").store(FREE, Ordering::Release);
-        shard.hint.store(index.entry, Ordering::Relaxed);
+        let entry = shard.entry(index.entry).expect("it was claimed");
+        // Who finds itself alone is so for good: only a sharer can add another.
+        let is_last = entry.sharers.load(Ordering::Acquire) == 1 || entry.sharers.fetch_sub(1, Ordering::AcqRel) == 1;
+        if is_last {
+            entry.txn.store(FREE, Ordering::Release);
+            shard.hint.store(index.entry, Ordering::Relaxed);
+        }
     }
 
-    /// The pinned snapshots, ascending, each as often as it is pinned.
+    /// The pinned snapshots, ascending, each as often as it is pinned (by transactions that do not share the pin).
     pub(crate) fn pins(&self) -> Vec<TxnId> {
         let mut pins: Vec<TxnId> = self.shards.iter().flat_map(Shard::pins).map(TxnId::new).collect();
         pins.sort_unstable();

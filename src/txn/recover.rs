@@ -12,6 +12,8 @@ use crate::tree::Tree;
 pub(crate) struct Recovered {
     pub(crate) meta: Box<Meta>,
     pub(crate) slot: usize,
+    /// The other slot holds a later meta, which was not trusted.
+    pub(crate) is_other_refused: bool,
     pub(crate) file_len: u64,
 }
 
@@ -21,10 +23,12 @@ pub(crate) fn recover(store: &dyn Store) -> Result<Recovered> {
     let mut slots = read_slots(store, file_len)?;
     // Of two that say the same, the one that asks for no proof.
     slots.sort_by_key(|(slot, meta)| (std::cmp::Reverse(meta.txn()), meta.trust() != Trust::Synced, *slot));
+    let mut is_other_refused = false;
     for (slot, meta) in slots {
         if is_trusted(store, &meta, file_len)? {
-            return Ok(Recovered { meta, slot, file_len });
+            return Ok(Recovered { meta, slot, is_other_refused, file_len });
         }
+        is_other_refused = true;
     }
     Err(Error::Corrupt { page: 0, what: "no meta slot can be trusted, or the file was cut short" })
 }
@@ -113,16 +117,28 @@ fn read_page(store: &dyn Store, no: u64, page_len: usize) -> Result<Vec<u8>> {
 
 /// The digest over the pages that the meta's transaction wrote, as they are now. `None` if the record does not name them.
 fn digest(store: &dyn Store, meta: &Meta) -> Result<Option<u32>> {
-    let fields = meta.fields();
-    let records = space_log::records(meta.space_words()).unwrap_or_default();
-    let Some(record) = records.last().filter(|record| record.txn == fields.txn) else { return Ok(None) };
-    let written: Vec<Extent> = record.taken().filter(|extent| extent.end() <= fields.page_count).collect();
-    if written.iter().map(|extent| extent.count).sum::<u64>() > DIGEST_PAGES_MAX as u64 {
-        return Ok(None);
-    }
+    let Some(written) = written(meta) else { return Ok(None) };
     let mut parts = Vec::new();
-    for no in written.iter().flat_map(|extent| extent.first..extent.end()) {
-        parts.extend(page::digest_part(&read_page(store, no, fields.page_len)?));
+    for no in written {
+        parts.extend(page::digest_part(&read_page(store, no, meta.fields().page_len)?));
     }
     Ok(Some(crc32c::crc32c(&parts)))
+}
+
+/// The numbers of the pages that the meta's transaction wrote, if its record names them and they are not too many.
+fn written(meta: &Meta) -> Option<Vec<u64>> {
+    let fields = meta.fields();
+    let records = space_log::records(meta.space_words())?;
+    let record = records.last().filter(|record| record.txn == fields.txn)?;
+    let written: Vec<Extent> = record.taken().filter(|extent| extent.end() <= fields.page_count).collect();
+    let count: u64 = written.iter().map(|extent| extent.count).sum();
+    let is_sound = count <= DIGEST_PAGES_MAX as u64 && written.iter().all(|extent| extent.first >= FIRST_PAGE);
+    is_sound.then(|| written.iter().flat_map(|extent| extent.first..extent.end()).collect())
+}
+
+/// The pages that the transaction of a meta with a digest wrote, and where they lie.
+pub(crate) fn digest_pages(store: &dyn Store, meta: &Meta) -> Result<Vec<(u64, Vec<u8>)>> {
+    let page_len = meta.fields().page_len;
+    let pages = written(meta).unwrap_or_default().into_iter();
+    pages.map(|no| Ok((no * page_len as u64, read_page(store, no, page_len)?))).collect()
 }
