@@ -55,7 +55,7 @@ pub(crate) fn open_bucket<'txn>(source: PageSource<'txn>, catalog: Tree, name: &
 
 /// Names and trees of all buckets, in the order of their names.
 pub(crate) fn all(source: PageSource<'_>, catalog: Tree) -> Result<Vec<(String, Tree)>> {
-    let mut buckets = Vec::new();
+    let mut buckets: Vec<(String, Tree)> = Vec::new();
     for entry in TreeRange::new(source, catalog, (..).bounds())? {
         let (name, record) = entry?;
         let Ok(name) = std::str::from_utf8(name) else {
@@ -205,7 +205,7 @@ impl<'txn> Bucket<'txn> {
         }
         let rank = |key, with_key: bool| -> Result<u64> {
             let (rank, found) = self.tree.rank(self.source, key)?;
-            Ok(rank + u64::from(found && with_key))
+            Ok(rank.saturating_add(u64::from(found && with_key)))
         };
         let start = match bounds.0 {
             Bound::Unbounded => 0,

@@ -17,11 +17,11 @@ use crate::error::{Error, Result};
 use crate::options::{Advice, Options};
 use crate::page::space_log::Extent;
 use crate::page::{FIRST_PAGE, TxnId};
-use crate::tree::Pages;
 use crate::tree::check::{Auditor, check, describe};
 use crate::txn::extents::ExtentSet;
 use crate::txn::read::ReadTxn;
 use crate::txn::readers::{self, SHARD_COUNT};
+use crate::txn::space::Space;
 use crate::txn::write::WriteTxn;
 use crate::txn::{Registration, Shared, empty_database, registry};
 
@@ -215,6 +215,7 @@ impl Database {
         let pins = shared.readers.pins();
         let oldest_pinned = pins.first().copied();
         let committed = |txn| figures.committed.iter().find(|(committed, _)| *committed == txn).map(|(_, at)| *at);
+        let page_count = figures.meta.fields().page_count;
         let pending_pages = figures.held_pages.iter().map(|(_, pages)| pages).sum();
         // What the newest or the last durable snapshot holds back, no reader does.
         let is_readers = |txn: TxnId| txn != figures.txn && txn != figures.durable;
@@ -224,9 +225,9 @@ impl Database {
         Ok(Stats {
             page_size: shared.options.page_len as u32,
             file_len: shared.file_len()?,
-            page_count: figures.page_count,
+            page_count,
             meta_pages: FIRST_PAGE,
-            used_pages: figures.page_count - FIRST_PAGE - figures.free_pages - pending_pages,
+            used_pages: page_count - FIRST_PAGE - figures.free_pages - pending_pages,
             free_pages: figures.free_pages,
             pending_pages,
             txn_id: figures.txn,
@@ -242,7 +243,7 @@ impl Database {
     }
 
     /// Checks the whole file: every page's checksum and structure, the order of all keys, every count, and that each page is
-    /// exactly one of meta, reachable, free or pending. Readers and writers go on meanwhile.
+    /// exactly one of meta, reachable, free or pending. Readers and writers go on meanwhile, and what they change is not looked at.
     ///
     /// # Errors
     ///
@@ -258,18 +259,14 @@ impl Database {
     /// As [`Database::check`].
     pub fn check_with(&self, progress: impl FnMut(u64, u64)) -> Result<CheckReport> {
         let shared = self.shared();
-        // Free space and snapshot are taken at one moment, while no writer runs; then both stay as they are.
-        let (txn, space) = shared.with_writer(|writer| {
-            let own = |space: &crate::txn::space::Space| {
-                let log: Vec<u64> = space.log_pages().map(|no| no.get()).collect();
-                (space.recorded().clone(), log)
-            };
-            let space = match &writer.space {
-                Some(space) => Ok(own(space)),
-                None => writer.load_space(shared).map(|space| own(&space)),
-            };
-            Ok((self.begin_read()?, space))
-        })?;
+        // A snapshot and its meta: where a commit came between the two, once more.
+        let (txn, meta) = loop {
+            let (txn, meta) = (self.begin_read()?, shared.meta()?);
+            if txn.id() == meta.txn() {
+                break (txn, meta);
+            }
+            std::thread::yield_now();
+        };
         let mut audit = Audit {
             owned: ExtentSet::default(),
             page_count: txn.page_count(),
@@ -278,17 +275,11 @@ impl Database {
             progress,
             report: CheckReport { pages: txn.page_count(), buckets: 0, entries: 0, problems: Vec::new() },
         };
-        match space {
+        match Space::load(&meta, txn.source()) {
             Err(error) => audit.problem(None, format!("the space log cannot be read: {}", describe(&error))),
-            Ok((free, log)) => {
-                for extent in free.iter() {
+            Ok(space) => {
+                for extent in space.recorded().iter().chain(space.log_pages()) {
                     audit.claim(extent);
-                }
-                for no in log {
-                    audit.claim(Extent::new(no, 1));
-                    if let Err(error) = txn.source().page(crate::page::PageNo::new(no)) {
-                        audit.problem(Some(no), describe(&error));
-                    }
                 }
             }
         }

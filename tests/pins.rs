@@ -13,7 +13,7 @@ fn a_snapshot_that_is_cloned_and_dropped_stays_pinned() {
         let reader = s.spawn(move || {
             let low = db.begin_read().unwrap();
             // Makes the table long; it is empty again afterwards. (Without it the window is smaller, not gone.)
-            let crowd: Vec<_> = (0..2_000).map(|_| db.begin_read().unwrap()).collect();
+            let crowd: Vec<_> = (0..500).map(|_| db.begin_read().unwrap()).collect();
             let mut high = db.begin_read().unwrap();
             drop(crowd);
             drop(low);

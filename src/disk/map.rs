@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
+use zerocopy::FromZeros;
 
 use crate::error::{Error, Result};
 use crate::options::Verify;
@@ -98,15 +99,52 @@ pub(crate) struct Map {
     /// How many pages exist in the store.
     limit: AtomicU64,
     verify: Verify,
-    verified: Box<[AtomicU64]>,
+    /// A bit for each page that was verified as a page, and one for each first page of a large value that was verified as that.
+    pages: Bits,
+    values: Bits,
+}
+
+/// A bit for each page.
+struct Bits(Box<[AtomicU64]>);
+
+impl Bits {
+    fn new(count: u64) -> Bits {
+        // From the allocator's zeroed memory, which is not touched before it is used: opening a large file takes no longer.
+        let bits = <[AtomicU64]>::new_box_zeroed_with_elems(count.div_ceil(64) as usize);
+        Bits(bits.expect("memory for a bit for each page"))
+    }
+
+    fn inherit(&self, previous: &Bits) {
+        for (new, old) in self.0.iter().zip(&previous.0) {
+            new.store(old.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    fn get(&self, no: u64) -> bool {
+        let word = self.0.get((no / 64) as usize);
+        word.is_some_and(|word| word.load(Ordering::Relaxed) & (1 << (no % 64)) != 0)
+    }
+
+    fn set(&self, no: u64) {
+        if let Some(word) = self.0.get((no / 64) as usize) {
+            word.fetch_or(1 << (no % 64), Ordering::Relaxed);
+        }
+    }
+
+    fn clear(&self, no: u64) {
+        if let Some(word) = self.0.get((no / 64) as usize) {
+            word.fetch_and(!(1 << (no % 64)), Ordering::Relaxed);
+        }
+    }
 }
 
 impl Map {
     pub(crate) fn new(region: Region, page_len: usize, limit: u64, verify: Verify) -> Map {
         let page_shift = page_len.trailing_zeros();
         let pages = region.len() >> page_shift;
-        let verified = (0..pages.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Map { region, page_shift, limit: AtomicU64::new(limit.min(pages)), verify, verified }
+        let limit = AtomicU64::new(limit.min(pages));
+        Map { region, page_shift, limit, verify, pages: Bits::new(pages), values: Bits::new(pages) }
     }
 
     /// How many pages the address space has room for.
@@ -121,9 +159,8 @@ impl Map {
 
     /// Takes over from the map before this one what is known to be good.
     pub(crate) fn inherit(&self, previous: &Map) {
-        for (new, old) in self.verified.iter().zip(&previous.verified) {
-            new.store(old.load(Ordering::Relaxed), Ordering::Relaxed);
-        }
+        self.pages.inherit(&previous.pages);
+        self.values.inherit(&previous.values);
     }
 
     pub(crate) fn page_len(&self) -> usize {
@@ -134,7 +171,7 @@ impl Map {
     #[inline]
     pub(crate) fn page(&self, no: PageNo) -> Result<&[u8]> {
         let page = self.slice(no, 1, self.page_len())?;
-        if !self.is_verified(no.get()) {
+        if !self.pages.get(no.get()) {
             self.verify_page(no, page)?;
         }
         Ok(page)
@@ -147,7 +184,7 @@ impl Map {
             return Err(Error::Corrupt { page: no.get(), what: "a large value that is too large" });
         };
         let value = self.slice(no, large.page_count(self.page_len()), len)?;
-        if !self.is_verified(no.get()) {
+        if !self.values.get(no.get()) {
             self.verify_large(large, value)?;
         }
         Ok(value)
@@ -165,24 +202,18 @@ impl Map {
         Ok(unsafe { slice::from_raw_parts(self.region.raw.as_ptr().add(at), len) })
     }
 
-    #[inline]
-    fn is_verified(&self, no: u64) -> bool {
-        let word = self.verified.get((no / 64) as usize);
-        word.is_some_and(|word| word.load(Ordering::Relaxed) & (1 << (no % 64)) != 0)
-    }
-
     /// The pages of an extent are good: this process wrote them.
-    pub(crate) fn set_verified(&self, first: u64, count: u64) {
+    pub(crate) fn set_written(&self, first: u64, count: u64) {
         if self.verify != Verify::Always {
-            for no in first..first + count {
-                self.mark(no);
-            }
+            (first..first + count).for_each(|no| self.pages.set(no));
         }
     }
 
-    fn mark(&self, no: u64) {
-        if let Some(word) = self.verified.get((no / 64) as usize) {
-            word.fetch_or(1 << (no % 64), Ordering::Relaxed);
+    /// So is the large value that begins at a page, and it is not a page.
+    pub(crate) fn set_written_large(&self, first: u64, count: u64) {
+        (first..first + count).for_each(|no| self.pages.clear(no));
+        if self.verify != Verify::Always {
+            self.values.set(first);
         }
     }
 
@@ -191,7 +222,9 @@ impl Map {
         if self.verify != Verify::Never {
             page::verify(page, no)?;
         }
-        self.set_verified(no.get(), 1);
+        if self.verify != Verify::Always {
+            self.pages.set(no.get());
+        }
         Ok(())
     }
 
@@ -200,7 +233,9 @@ impl Map {
         if self.verify != Verify::Never && crc32c::crc32c(value) != large.checksum() {
             return Err(Error::Corrupt { page: large.page().get(), what: "a large value fails its checksum" });
         }
-        self.set_verified(large.page().get(), 1);
+        if self.verify != Verify::Always {
+            self.values.set(large.page().get());
+        }
         Ok(())
     }
 

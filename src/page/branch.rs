@@ -10,8 +10,8 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::{
-    BRANCH, DEPTH_MAX, HEADER_LEN, Malformed, PageNo, common_prefix_len, equal_run, head_of, header, header_mut,
-    lower_bound, release_record,
+    BRANCH, DEPTH_MAX, HEADER_LEN, Malformed, PageNo, are_disjoint, common_prefix_len, equal_run, head_of, header,
+    header_mut, lower_bound, release_record,
 };
 
 /// What reading a branch comes to.
@@ -481,12 +481,15 @@ pub(super) fn verify(page: &[u8]) -> std::result::Result<(), &'static str> {
     };
     let branch = Branch::view(page, level).map_err(|_| "a branch without children")?;
     let mut records_len = 0;
+    let mut records = Vec::with_capacity(branch.len());
     let mut previous: Option<&[u8]> = None;
     for (i, (head, child)) in branch.heads.iter().zip(branch.children).enumerate() {
         let (_, suffix) = branch.record(i).map_err(|_| "a record is out of bounds")?;
-        if branch.place(i).is_ok_and(|place| usize::from(place.at.get()) < heap_at) {
+        let at = branch.place(i).map_or(0, |place| usize::from(place.at.get()));
+        if at < heap_at {
             return Err("a record lies outside the heap");
         }
+        records.push((at, COUNT_LEN + suffix.len()));
         if PageNo::new(child.get()).as_dirty().is_some() {
             return Err("a child that cannot be");
         }
@@ -501,6 +504,9 @@ pub(super) fn verify(page: &[u8]) -> std::result::Result<(), &'static str> {
         }
         previous = Some(suffix);
         records_len += COUNT_LEN + suffix.len();
+    }
+    if !are_disjoint(records) {
+        return Err("records overlap");
     }
     if records_len + usize::from(header.dead_len.get()) != heap_len {
         return Err("records and dead bytes do not add up to the heap");

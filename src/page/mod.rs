@@ -423,6 +423,13 @@ pub(crate) fn equal_run<S: Head>(slots: &[S], from: usize, head: u32) -> std::op
     }
 }
 
+/// Whether records, each given by where it lies and how long it is, keep clear of each other.
+fn are_disjoint(mut records: Vec<(usize, usize)>) -> bool {
+    // A page that was just built has them in order, and this is quick then.
+    records.sort_unstable_by(|a, b| b.cmp(a));
+    records.windows(2).all(|pair| pair[1].0 + pair[1].1 <= pair[0].0)
+}
+
 /// The length of the longest common prefix.
 pub(crate) fn common_prefix_len(a: &[u8], b: &[u8]) -> usize {
     let mut len = 0;

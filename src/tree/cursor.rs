@@ -102,7 +102,7 @@ impl<'p, P: Pages<'p>> Cursor<'p, P> {
             self.state = State::At(no, leaf, slot);
             return Ok(());
         }
-        self.step_leaf(true)
+        self.find_leaf_beside(true)
     }
 
     /// Moves to the next entry; from before the first, to the first.
@@ -134,8 +134,27 @@ impl<'p, P: Pages<'p>> Cursor<'p, P> {
     }
 
     /// Moves to the nearest entry of the leaf after or before the one that `path` leads to.
+    ///
+    /// What follows must follow in the order of keys: so a tree that shares its pages, which only a forged one does, is noticed before
+    /// it is walked as often as it has ways.
     fn step_leaf(&mut self, forward: bool) -> Result<()> {
-        self.state = if forward { State::AfterLast } else { State::BeforeFirst };
+        let end = if forward { State::AfterLast } else { State::BeforeFirst };
+        let before = std::mem::replace(&mut self.state, end);
+        self.find_leaf_beside(forward)?;
+        if let (State::At(_, old, _), State::At(_, new, _)) = (before, self.state) {
+            let is_ordered = match forward {
+                true => old.key(old.len() - 1)? < new.key(0)?,
+                false => new.key(new.len() - 1)? < old.key(0)?,
+            };
+            if !is_ordered {
+                self.state = end;
+                return Err(new.out_of_order());
+            }
+        }
+        Ok(())
+    }
+
+    fn find_leaf_beside(&mut self, forward: bool) -> Result<()> {
         while let Some(step) = self.path.len.checked_sub(1) {
             let branch = Branch::view(self.pages.page(self.path.nos[step])?, self.tree.depth - 1 - step)?;
             let slot = self.path.slot(step);

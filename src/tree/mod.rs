@@ -114,7 +114,11 @@ impl Tree {
             entry_count: record.entry_count.get(),
         };
         let empty = tree.root == PageNo::NONE;
-        if tree.depth > DEPTH_MAX || empty != (tree.depth == 0) || empty != (tree.entry_count == 0) {
+        if tree.depth > DEPTH_MAX
+            || tree.root.as_dirty().is_some()
+            || empty != (tree.depth == 0)
+            || empty != (tree.entry_count == 0)
+        {
             return Err(Error::Corrupt { page: holder, what: "a tree record that makes no sense" });
         }
         Ok(tree)

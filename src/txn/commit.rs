@@ -75,11 +75,11 @@ pub(super) fn commit(txn: &mut WriteTxn, durability: Durability) -> Result<TxnId
     let pins = shared.pins(writer);
     writer.history.retain(|txn, _| pins.binary_search(txn).is_ok());
     writer.space.as_mut().expect("prepared at begin").apply(fields.txn, record, freed, &pins);
+    writer.report(&shared);
     if writer.unsynced_len >= shared.options.sync_bytes {
         writer.make_durable(&shared)?;
     }
     cut_store(pages);
-    pages.writer().report(&shared);
     Ok(fields.txn)
 }
 

@@ -21,7 +21,7 @@ pub(crate) mod write;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
 use dirty::{Buffer, DirtyPages};
@@ -79,7 +79,8 @@ pub(crate) struct Settings {
 pub(crate) struct Figures {
     pub(crate) txn: TxnId,
     pub(crate) durable: TxnId,
-    pub(crate) page_count: u64,
+    /// Its meta, which tells of its free space.
+    pub(crate) meta: Arc<Meta>,
     pub(crate) free_pages: u64,
     /// How many pages each pinned snapshot holds back.
     pub(crate) held_pages: Vec<(TxnId, u64)>,
@@ -229,17 +230,14 @@ impl Shared {
     }
 
     /// Takes the writer's seat: waits for it, or answers `None` if it is taken.
-    pub(crate) fn lock_writer(&self, wait: bool) -> Result<Option<Box<Writer>>> {
+    pub(crate) fn lock_writer(&self, wait: bool) -> Result<Option<Seat<'_>>> {
         self.check_process()?;
         if self.options.read_only {
             return Err(Error::ReadOnly);
         }
         let Some(writer) = self.writer.lock(wait) else { return Ok(None) };
-        if self.failed.load(Ordering::Acquire) {
-            self.writer.unlock(writer);
-            return Err(Error::Failed);
-        }
-        Ok(Some(writer))
+        let seat = Seat { lock: &self.writer, writer: Some(writer) };
+        if self.failed.load(Ordering::Acquire) { Err(Error::Failed) } else { Ok(Some(seat)) }
     }
 
     pub(crate) fn unlock_writer(&self, writer: Box<Writer>) {
@@ -249,10 +247,8 @@ impl Shared {
     /// Runs `f` with the writer's state, when no transaction is running.
     pub(crate) fn with_writer<T>(&self, f: impl FnOnce(&mut Writer) -> Result<T>) -> Result<T> {
         self.check_process()?;
-        let mut writer = self.writer.lock(true).expect("waiting ends with the lock");
-        let result = f(&mut writer);
-        self.writer.unlock(writer);
-        result
+        let mut seat = Seat { lock: &self.writer, writer: self.writer.lock(true) };
+        f(&mut seat)
     }
 
     /// The snapshots that hold pages back, ascending: those of readers, the last durable one, the current one.
@@ -277,12 +273,21 @@ impl Shared {
         }
     }
 
+    /// The meta of the current snapshot.
+    pub(crate) fn meta(&self) -> Result<Arc<Meta>> {
+        let known = self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match known {
+            Some(figures) => Ok(figures.meta),
+            // Before the first write; no write transaction runs.
+            None => self.with_writer(|writer| Ok(Arc::new((*writer.meta).clone()))),
+        }
+    }
+
     /// Makes everything committed durable.
     pub(crate) fn sync(&self) -> Result<()> {
         let Some(mut writer) = self.lock_writer(true)? else { return Ok(()) };
-        let result = writer.prepare(self).and_then(|()| writer.make_durable(self));
-        self.unlock_writer(writer);
-        result
+        writer.prepare(self)?;
+        writer.make_durable(self)
     }
 }
 
@@ -418,7 +423,7 @@ impl Writer {
         Figures {
             txn: self.meta.txn(),
             durable: self.durable,
-            page_count: self.meta.fields().page_count,
+            meta: Arc::new((*self.meta).clone()),
             free_pages: space.free.page_count(),
             held_pages: space.held_pages().collect(),
             committed: self.history.iter().map(|(&txn, committed)| (txn, committed.at)).collect(),
@@ -465,6 +470,41 @@ impl Writer {
             space.reclaim(&pins);
         }
         self.report(shared);
+    }
+}
+
+/// The writer's state in the hands of whoever has the seat, which is given up when this is dropped.
+pub(crate) struct Seat<'a> {
+    lock: &'a WriterLock,
+    writer: Option<Box<Writer>>,
+}
+
+impl Seat<'_> {
+    /// Keeps the seat beyond the life of this. `Shared::unlock_writer` gives it up.
+    fn take(mut self) -> Box<Writer> {
+        self.writer.take().expect("present until the drop")
+    }
+}
+
+impl std::ops::Deref for Seat<'_> {
+    type Target = Writer;
+
+    fn deref(&self) -> &Writer {
+        self.writer.as_ref().expect("present until the drop")
+    }
+}
+
+impl std::ops::DerefMut for Seat<'_> {
+    fn deref_mut(&mut self) -> &mut Writer {
+        self.writer.as_mut().expect("present until the drop")
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            self.lock.unlock(writer);
+        }
     }
 }
 

@@ -5,8 +5,11 @@ use crate::disk::store::Store;
 use crate::error::{Error, Result};
 use crate::page::meta::{DIGEST_PAGES_MAX, META_LEN, Meta, Slot, Trust, VERSION};
 use crate::page::space_log::{self, Extent, PAGE_COUNT_MAX};
-use crate::page::{self, FIRST_PAGE, PAGE_LEN_MAX, PAGE_LEN_MIN, TxnId};
+use crate::page::{self, FIRST_PAGE, PAGE_LEN_MAX, PAGE_LEN_MIN};
 use crate::tree::Tree;
+
+/// No transaction has a higher id: a file that says so was forged, and leaves no room for the next.
+const TXN_MAX: u64 = u64::MAX / 2;
 
 /// What was found.
 pub(crate) struct Recovered {
@@ -85,7 +88,8 @@ fn is_trusted(store: &dyn Store, meta: &Meta, file_len: u64) -> Result<bool> {
     let fits = fields.page_count >= FIRST_PAGE
         && fields.page_count < PAGE_COUNT_MAX
         && fields.page_count * fields.page_len as u64 <= file_len;
-    if !fits || fields.txn == TxnId::default() || !is_root_sound(store, meta)? {
+    let is_txn = (1..=TXN_MAX).contains(&fields.txn.get());
+    if !fits || !is_txn || !is_root_sound(store, meta)? {
         return Ok(false);
     }
     match meta.trust() {

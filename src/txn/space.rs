@@ -105,12 +105,18 @@ impl Space {
         let fields = meta.fields();
         let mut log = VecDeque::new();
         let mut chain = Vec::new();
+        let mut seen = ExtentSet::default();
         let mut no = fields.log_head;
         if fields.log_count > fields.page_count {
             return Err(Error::Corrupt { page: 0, what: "the space log has more pages than the file" });
         }
         for _ in 0..fields.log_count {
             let page = LogPage::view(pages.page(no)?)?;
+            let extent = Extent::new(no.get(), 1);
+            if seen.overlaps(extent) {
+                return Err(Error::Corrupt { page: no.get(), what: "a space log that comes back to itself" });
+            }
+            seen.insert(extent);
             log.push_front(LogPageInfo { no, born: page.born, sweep: page.sweep });
             no = page.previous;
             chain.push(page.words);
@@ -141,8 +147,8 @@ impl Space {
         &self.recorded
     }
 
-    pub(crate) fn log_pages(&self) -> impl Iterator<Item = PageNo> {
-        self.log.iter().map(|page| page.no)
+    pub(crate) fn log_pages(&self) -> impl Iterator<Item = Extent> {
+        self.log.iter().map(|page| Extent::new(page.no.get(), 1))
     }
 
     /// Frees what was pending for snapshots that are no longer pinned. `pins` ascend.
@@ -222,14 +228,14 @@ impl Space {
         if self.recorded.extent_count() <= quota {
             let free: Vec<Extent> = self.recorded.iter().collect();
             packer.push(txn, &range(0, page_count), &free);
-            return Sweep { lap: last.lap + 2, from: 0, to: page_count };
+            return Sweep { lap: last.lap.wrapping_add(2), from: 0, to: page_count };
         }
         for record in space_log::records(inline).into_iter().flatten() {
             let taken: Vec<Extent> = record.taken().collect();
             let freed: Vec<Extent> = record.freed().collect();
             packer.push(record.txn, &taken, &freed);
         }
-        let (lap, from) = if last.to >= page_count { (last.lap + 1, 0) } else { (last.lap, last.to) };
+        let (lap, from) = if last.to >= page_count { (last.lap.wrapping_add(1), 0) } else { (last.lap, last.to) };
         let free: Vec<Extent> = self.recorded.iter_from(from).take(quota).collect();
         let is_rest = free.len() < quota;
         let to = if is_rest { page_count } else { free.last().map_or(page_count, Extent::end) };
@@ -252,8 +258,8 @@ impl Space {
 
 /// Whether a sweep that has come to the end of `now` has restated everything that stood in a page with the sweep `then`.
 fn sweep_has_passed(now: Sweep, then: Sweep, page_count: u64) -> bool {
-    let reached = if now.to >= page_count { (now.lap + 1, 0) } else { (now.lap, now.to) };
-    reached >= (then.lap + 1, then.to)
+    let reached = if now.to >= page_count { (now.lap.wrapping_add(1), 0) } else { (now.lap, now.to) };
+    reached >= (then.lap.wrapping_add(1), then.to)
 }
 
 /// Packs records into the words of log pages; a long one is cut into several.

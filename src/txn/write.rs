@@ -1,5 +1,6 @@
 //! Write transactions: a snapshot and the dirty pages above it.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::options::{Durability, Verify};
 use crate::page::large::LargeRef;
 use crate::page::space_log::{Extent, PAGE_COUNT_MAX};
-use crate::page::{self, PageNo, TxnId, VALUE_MAX};
+use crate::page::{self, FIRST_PAGE, PageNo, TxnId, VALUE_MAX};
 use crate::tree::put::{Finger, Mode, put};
 use crate::tree::{Pages, PagesMut, Tree, delete};
 
@@ -34,6 +35,8 @@ pub struct WriteTxn {
     pub(super) catalog: Tree,
     pub(super) catalog_finger: Finger,
     pub(super) buckets: Vec<OpenBucket>,
+    /// Where in `buckets` a name is. A bucket that was dropped keeps its place, under no name.
+    names: HashMap<String, usize>,
     is_broken: bool,
 }
 
@@ -69,22 +72,16 @@ pub(crate) struct WritePages {
 impl WriteTxn {
     pub(crate) fn begin(shared: &Arc<Shared>, wait: bool) -> Result<Option<WriteTxn>> {
         let Some(mut writer) = shared.lock_writer(wait)? else { return Ok(None) };
-        let prepared = writer.prepare(shared).and_then(|()| Tree::from_record(&writer.meta.catalog, 0));
-        let catalog = match prepared {
-            Ok(catalog) => catalog,
-            Err(error) => {
-                shared.unlock_writer(writer);
-                return Err(error);
-            }
-        };
+        writer.prepare(shared)?;
+        let catalog = Tree::from_record(&writer.meta.catalog, 0)?;
         // Readers may have left since the last commit.
         let pins = shared.pins(&writer);
         writer.space.as_mut().expect("prepared").reclaim(&pins);
         let fields = writer.meta.fields();
         let pages = WritePages {
             shared: Arc::clone(shared),
-            writer: Some(writer),
             txn: fields.txn.next(),
+            writer: Some(writer.take()),
             base_page_count: fields.page_count,
             page_count: fields.page_count,
             taken: ExtentSet::default(),
@@ -95,7 +92,8 @@ impl WriteTxn {
             is_committed: false,
         };
         let catalog_finger = Finger::NONE;
-        Ok(Some(WriteTxn { pages, catalog, catalog_finger, buckets: Vec::new(), is_broken: false }))
+        let (buckets, names) = (Vec::new(), HashMap::new());
+        Ok(Some(WriteTxn { pages, catalog, catalog_finger, buckets, names, is_broken: false }))
     }
 
     /// The id that the snapshot will have when this commits.
@@ -109,8 +107,8 @@ impl WriteTxn {
     ///
     /// [`Error::Corrupt`] if the catalog is damaged.
     pub fn bucket(&self, name: &str) -> Result<Option<Bucket<'_>>> {
-        match self.buckets.iter().find(|bucket| bucket.name == name) {
-            Some(open) => Ok(Some(Bucket::new(self.pages.view(), open.tree))),
+        match self.names.get(name) {
+            Some(&index) => Ok(Some(Bucket::new(self.pages.view(), self.buckets[index].tree))),
             None => bucket::open_bucket(self.pages.view(), self.catalog, name),
         }
     }
@@ -123,8 +121,8 @@ impl WriteTxn {
     /// cannot be read or changed.
     pub fn bucket_mut(&mut self, name: &str) -> Result<BucketMut<'_>> {
         bucket::check_name(name)?;
-        let index = match self.buckets.iter().position(|bucket| bucket.name == name) {
-            Some(index) => index,
+        let index = match self.names.get(name) {
+            Some(&index) => index,
             None => self.open(name)?,
         };
         Ok(BucketMut::new(self, index))
@@ -134,10 +132,13 @@ impl WriteTxn {
         let tree = match bucket::find(self.pages.view(), self.catalog, name)? {
             Some(tree) => tree,
             None => {
+                self.check_room(0)?;
+                self.make_room()?;
                 self.record(name, Tree::EMPTY)?;
                 Tree::EMPTY
             }
         };
+        self.names.insert(name.to_string(), self.buckets.len());
         self.buckets.push(OpenBucket { name: name.to_string(), tree, recorded: tree, finger: Finger::NONE });
         Ok(self.buckets.len() - 1)
     }
@@ -158,7 +159,7 @@ impl WriteTxn {
     ///
     /// [`Error::Corrupt`] or [`Error::Io`] if a page cannot be read.
     pub fn drop_bucket(&mut self, name: &str) -> Result<bool> {
-        let open = self.buckets.iter().position(|bucket| bucket.name == name);
+        let open = self.names.get(name).copied();
         let tree = match open {
             Some(index) => Some(self.buckets[index].tree),
             None => bucket::find(self.pages.view(), self.catalog, name)?,
@@ -170,7 +171,9 @@ impl WriteTxn {
             delete::delete(&mut txn.catalog, &mut txn.pages, &mut txn.catalog_finger, name.as_bytes())
         })?;
         if let Some(index) = open {
-            self.buckets.swap_remove(index);
+            self.names.remove(name);
+            self.buckets[index].tree = Tree::EMPTY;
+            self.buckets[index].recorded = Tree::EMPTY;
         }
         Ok(true)
     }
@@ -192,14 +195,16 @@ impl WriteTxn {
         if self.bucket(to)?.is_some() {
             return Err(Error::BucketExists { name: to.to_string() });
         }
-        let index = match self.buckets.iter().position(|bucket| bucket.name == from) {
-            Some(index) => index,
+        let index = match self.names.get(from) {
+            Some(&index) => index,
             None => self.open(from)?,
         };
         self.change(|txn| delete::delete(&mut txn.catalog, &mut txn.pages, &mut txn.catalog_finger, from.as_bytes()))?;
         let recorded = self.buckets[index].recorded;
         self.record(to, recorded)?;
         self.buckets[index].name = to.to_string();
+        self.names.remove(from);
+        self.names.insert(to.to_string(), index);
         Ok(true)
     }
 
@@ -234,6 +239,7 @@ impl WriteTxn {
         if self.is_broken {
             return Err(Error::Broken);
         }
+        self.pages.shared.check_process()?;
         commit::commit(&mut self, durability)
     }
 
@@ -259,6 +265,7 @@ impl WriteTxn {
         if self.pages.dirty().len() * self.pages.page_len() <= limit {
             return Ok(());
         }
+        self.pages.shared.check_process()?;
         self.change(commit::spill)
     }
 
@@ -385,10 +392,14 @@ impl WritePages {
             self.space_mut().free.insert(extent);
             return Ok(());
         }
+        let bad = |what| Err(Error::Corrupt { page: extent.first, what });
+        if extent.first < FIRST_PAGE || extent.end() > self.base_page_count || born >= self.txn {
+            return bad("a page that the snapshot cannot have");
+        }
         let expected = self.freed_set.page_count() + extent.count;
         self.freed_set.insert(extent);
-        if self.freed_set.page_count() != expected || extent.end() > self.base_page_count {
-            return Err(Error::Corrupt { page: extent.first, what: "a page that is in use twice" });
+        if self.freed_set.page_count() != expected {
+            return bad("a page that is in use twice");
         }
         self.freed.push(Freed { extent, born });
         Ok(())
@@ -407,8 +418,10 @@ impl WritePages {
         // When the disk has no room to spare, it may still have what is needed.
         let done = store.set_len(grown).map(|()| grown).or_else(|_| store.set_len(needed).map(|()| needed));
         let len = done.map_err(Error::io("growing the database"))?;
+        // Known to be longer only once it is mapped: a map that fails is tried again by the next transaction.
+        self.shared.map_to(len)?;
         self.writer_mut().file_len = len;
-        self.shared.map_to(len)
+        Ok(())
     }
 
     /// Writes numbered pages, sealed, in as few writes as their numbers allow.
@@ -433,6 +446,7 @@ impl WritePages {
             }
             let extent = Extent::new(first, count as u64);
             result = self.write_pages(extent, &staging[..count * page_len], page::sealed_digest_part);
+            self.shared.newest_map().1.set_written(extent.first, extent.count);
             rest = more;
         }
         self.writer_mut().staging = staging;
@@ -445,7 +459,6 @@ impl WritePages {
         let written = self.shared.write_store(bytes, extent.first * page_len as u64);
         written.map_err(Error::io("writing pages"))?;
         self.written_len += bytes.len() as u64;
-        self.shared.newest_map().1.set_verified(extent.first, extent.count);
         if let Some(written) = &mut self.written {
             let pages = bytes.chunks_exact(page_len);
             if written.len() + pages.len() > 2 * page::meta::DIGEST_PAGES_MAX {
@@ -585,6 +598,7 @@ impl PagesMut for WritePages {
             last[..tail.len()].copy_from_slice(tail);
             self.write_pages(Extent::new(run.first + whole_count, 1), &last, page::digest_part)?;
         }
+        self.shared.newest_map().1.set_written_large(run.first, run.count);
         Ok(LargeRef::new(PageNo::new(run.first), len, self.txn, crc32c::crc32c(value)))
     }
 
