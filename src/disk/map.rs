@@ -17,7 +17,7 @@ use std::fs::File;
 use std::io;
 use std::slice;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use memmap2::{Advice, MmapOptions, MmapRaw};
 use zerocopy::FromZeros;
@@ -99,9 +99,21 @@ pub(crate) struct Map {
     /// How many pages exist in the store.
     limit: AtomicU64,
     verify: Verify,
-    /// A bit for each page that was verified as a page, and one for each first page of a large value that was verified as that.
+    /// A bit for each page that was verified as a page.
     pages: Bits,
-    values: Bits,
+    /// For each first page of a large value that was verified: what its reference said.
+    values: Box<[AtomicU32]>,
+}
+
+/// What stands for a reference to a large value among the verified ones; not 0.
+fn token(large: &LargeRef) -> u32 {
+    let len = large.len();
+    (large.checksum() ^ (len as u32).wrapping_mul(0x9e37_79b1) ^ (len >> 32) as u32).max(1)
+}
+
+/// Zeroed atomics, from memory that the allocator does not touch before it is used: opening a large file takes no longer.
+fn zeroed<T: FromZeros>(count: u64) -> Box<[T]> {
+    <[T]>::new_box_zeroed_with_elems(count as usize).expect("memory for a few bits for each page")
 }
 
 /// A bit for each page.
@@ -109,9 +121,7 @@ struct Bits(Box<[AtomicU64]>);
 
 impl Bits {
     fn new(count: u64) -> Bits {
-        // From the allocator's zeroed memory, which is not touched before it is used: opening a large file takes no longer.
-        let bits = <[AtomicU64]>::new_box_zeroed_with_elems(count.div_ceil(64) as usize);
-        Bits(bits.expect("memory for a bit for each page"))
+        Bits(zeroed(count.div_ceil(64)))
     }
 
     fn inherit(&self, previous: &Bits) {
@@ -144,7 +154,7 @@ impl Map {
         let page_shift = page_len.trailing_zeros();
         let pages = region.len() >> page_shift;
         let limit = AtomicU64::new(limit.min(pages));
-        Map { region, page_shift, limit, verify, pages: Bits::new(pages), values: Bits::new(pages) }
+        Map { region, page_shift, limit, verify, pages: Bits::new(pages), values: zeroed(pages) }
     }
 
     /// How many pages the address space has room for.
@@ -160,7 +170,7 @@ impl Map {
     /// Takes over from the map before this one what is known to be good.
     pub(crate) fn inherit(&self, previous: &Map) {
         self.pages.inherit(&previous.pages);
-        self.values.inherit(&previous.values);
+        // Values are verified again: there are fewer of them, and to copy what is known would touch it all.
     }
 
     pub(crate) fn page_len(&self) -> usize {
@@ -184,7 +194,7 @@ impl Map {
             return Err(Error::Corrupt { page: no.get(), what: "a large value that is too large" });
         };
         let value = self.slice(no, large.page_count(self.page_len()), len)?;
-        if !self.values.get(no.get()) {
+        if self.values.get(no.get() as usize).is_none_or(|known| known.load(Ordering::Relaxed) != token(large)) {
             self.verify_large(large, value)?;
         }
         Ok(value)
@@ -209,11 +219,18 @@ impl Map {
         }
     }
 
-    /// So is the large value that begins at a page, and it is not a page.
-    pub(crate) fn set_written_large(&self, first: u64, count: u64) {
+    /// So is a large value, and its `count` pages are not pages of a tree.
+    pub(crate) fn set_written_large(&self, large: &LargeRef, count: u64) {
+        let first = large.page().get();
         (first..first + count).for_each(|no| self.pages.clear(no));
-        if self.verify != Verify::Always {
-            self.values.set(first);
+        self.set_verified_large(large);
+    }
+
+    fn set_verified_large(&self, large: &LargeRef) {
+        if self.verify != Verify::Always
+            && let Some(known) = self.values.get(large.page().get() as usize)
+        {
+            known.store(token(large), Ordering::Relaxed);
         }
     }
 
@@ -233,9 +250,7 @@ impl Map {
         if self.verify != Verify::Never && crc32c::crc32c(value) != large.checksum() {
             return Err(Error::Corrupt { page: large.page().get(), what: "a large value fails its checksum" });
         }
-        if self.verify != Verify::Always {
-            self.values.set(large.page().get());
-        }
+        self.set_verified_large(large);
         Ok(())
     }
 

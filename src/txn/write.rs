@@ -598,8 +598,9 @@ impl PagesMut for WritePages {
             last[..tail.len()].copy_from_slice(tail);
             self.write_pages(Extent::new(run.first + whole_count, 1), &last, page::digest_part)?;
         }
-        self.shared.newest_map().1.set_written_large(run.first, run.count);
-        Ok(LargeRef::new(PageNo::new(run.first), len, self.txn, crc32c::crc32c(value)))
+        let large = LargeRef::new(PageNo::new(run.first), len, self.txn, crc32c::crc32c(value));
+        self.shared.newest_map().1.set_written_large(&large, run.count);
+        Ok(large)
     }
 
     fn free_large(&mut self, large: &LargeRef) -> Result<()> {
