@@ -232,7 +232,7 @@ impl Database {
             pending_pages,
             txn_id: figures.txn,
             durable_id: figures.durable,
-            pinned_snapshots: pins.len() as u64,
+            pinned_snapshots: shared.readers.sharer_count(),
             oldest_pinned,
             oldest_age: oldest_pinned.and_then(committed).map(|at| at.elapsed()),
             held_bytes: held_pages * shared.options.page_len as u64,

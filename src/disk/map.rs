@@ -214,15 +214,28 @@ impl Map {
 
     /// The pages of an extent are good: this process wrote them.
     pub(crate) fn set_written(&self, first: u64, count: u64) {
+        (first..first + count).for_each(|no| self.forget_large(no));
         if self.verify != Verify::Always {
             (first..first + count).for_each(|no| self.pages.set(no));
+        }
+    }
+
+    /// There is no large value at a page any more: a reference to it, which only a damaged file has, is to be verified.
+    pub(crate) fn forget_large(&self, no: u64) {
+        if let Some(known) = self.values.get(no as usize)
+            && known.load(Ordering::Relaxed) != 0
+        {
+            known.store(0, Ordering::Relaxed);
         }
     }
 
     /// So is a large value, and its `count` pages are not pages of a tree.
     pub(crate) fn set_written_large(&self, large: &LargeRef, count: u64) {
         let first = large.page().get();
-        (first..first + count).for_each(|no| self.pages.clear(no));
+        (first..first + count).for_each(|no| {
+            self.pages.clear(no);
+            self.forget_large(no);
+        });
         self.set_verified_large(large);
     }
 

@@ -180,10 +180,13 @@ impl Shard {
         });
     }
 
-    fn pins(&self) -> impl Iterator<Item = u64> {
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
         let used = self.used.load(Ordering::SeqCst) as usize;
-        let entries = self.chunks.iter().map_while(OnceLock::get).flat_map(|chunk| chunk.iter()).take(used);
-        entries.map(|entry| entry.txn.load(Ordering::SeqCst)).filter(|&txn| txn != FREE)
+        self.chunks.iter().map_while(OnceLock::get).flat_map(|chunk| chunk.iter()).take(used)
+    }
+
+    fn pins(&self) -> impl Iterator<Item = u64> {
+        self.entries().map(|entry| entry.txn.load(Ordering::SeqCst)).filter(|&txn| txn != FREE)
     }
 }
 
@@ -240,6 +243,13 @@ impl Readers {
             entry.txn.store(FREE, Ordering::Release);
             shard.hint.store(index.entry, Ordering::Relaxed);
         }
+    }
+
+    /// How many read transactions there are.
+    pub(crate) fn sharer_count(&self) -> u64 {
+        let pinned = |entry: &&Entry| entry.txn.load(Ordering::SeqCst) != FREE;
+        let entries = self.shards.iter().flat_map(Shard::entries).filter(pinned);
+        entries.map(|entry| u64::from(entry.sharers.load(Ordering::Relaxed))).sum()
     }
 
     /// The pinned snapshots, ascending, each as often as it is pinned (by transactions that do not share the pin).

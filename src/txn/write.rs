@@ -608,6 +608,7 @@ impl PagesMut for WritePages {
         if extent.first.checked_add(extent.count).is_none_or(|end| end > self.page_count) {
             return Err(Error::Corrupt { page: extent.first, what: "a large value past the end" });
         }
+        self.shared.newest_map().1.forget_large(extent.first);
         self.release(extent, large.born())
     }
 }

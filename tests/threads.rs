@@ -1,0 +1,313 @@
+//! P3 with real threads: readers see whole snapshots that stay as they are, while a writer commits, grows the file, reuses
+//! pages and cuts the file; transactions and handles cross threads; writers queue.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Barrier, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use folio::{Database, Durability, Options, ReadTxn, Result, WriteTxn};
+
+fn assert_sound(db: &Database) {
+    let report = db.check().unwrap();
+    assert!(report.is_ok(), "{:#?}", report.problems);
+}
+
+/// Commit number `version` of a history whose states can be told apart: key `n` has the version of the last commit that touched
+/// it, and the bucket "sum" how many keys there are, what their versions come to, and the version.
+fn next_version(txn: &mut WriteTxn, rng: &mut fastrand::Rng, version: u64) -> Result<()> {
+    let sum = txn.bucket_mut("sum")?;
+    let number = |key: &str| sum.get(key).unwrap().map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().unwrap()));
+    let (mut count, mut versions) = (number("count"), number("versions"));
+    let mut data = txn.bucket_mut("data")?;
+    for _ in 0..rng.usize(1..60) {
+        let key = rng.u32(..2000).to_be_bytes();
+        let old = data.get(key)?.map(|value| u64::from_le_bytes(value[..8].try_into().unwrap()));
+        if let Some(old) = old {
+            count -= 1;
+            versions -= old;
+        }
+        if rng.u32(..4) == 0 {
+            assert_eq!(data.delete(key)?, old.is_some());
+            continue;
+        }
+        // The whole value says its version, so that a page that is reused under a reader is noticed.
+        let len = if rng.u32(..50) == 0 { rng.usize(..60_000) } else { rng.usize(..100) };
+        data.put(key, version.to_le_bytes().repeat(1 + len / 8))?;
+        count += 1;
+        versions += version;
+    }
+    let mut sum = txn.bucket_mut("sum")?;
+    sum.put("count", count.to_le_bytes())?;
+    sum.put("versions", versions.to_le_bytes())?;
+    sum.put("version", version.to_le_bytes())
+}
+
+/// Checks a snapshot against its own sums and answers with its version.
+fn verify(txn: &ReadTxn) -> u64 {
+    let Some(sum) = txn.bucket("sum").unwrap() else { return 0 };
+    let number = |key: &str| u64::from_le_bytes(sum.get(key).unwrap().unwrap().try_into().unwrap());
+    let (mut count, mut versions) = (0, 0);
+    let data = txn.bucket("data").unwrap().unwrap();
+    for entry in data.iter() {
+        let (_, value) = entry.unwrap();
+        let version = u64::from_le_bytes(value[..8].try_into().unwrap());
+        assert!(value.chunks_exact(8).all(|part| part == version.to_le_bytes()), "a value of two versions");
+        count += 1;
+        versions += version;
+    }
+    assert_eq!((count, versions), (number("count"), number("versions")));
+    assert_eq!(data.len(), count);
+    assert_eq!(txn.id().get(), number("version") + 1);
+    number("version")
+}
+
+/// T1, T26: the readers hold snapshots over many commits and look at them again and again.
+#[test]
+fn readers_see_whole_snapshots_while_a_writer_commits() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options::new().dirty_limit(64 * 4096).durability(Durability::Relaxed).sync_bytes(1 << 20);
+    let db = options.open(dir.path().join("a.folio")).unwrap();
+    let done = AtomicBool::new(false);
+    let seen = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for reader in 0..5 {
+            let (db, done, seen) = (&db, &done, &seen);
+            scope.spawn(move || {
+                let mut rng = fastrand::Rng::with_seed(reader);
+                let mut held: Vec<(ReadTxn, u64)> = Vec::new();
+                let mut newest = 0;
+                while !done.load(Ordering::Relaxed) {
+                    let txn = db.begin_read().unwrap();
+                    let version = verify(&txn);
+                    assert!(version >= newest, "snapshots go forward");
+                    newest = version;
+                    held.push((txn, version));
+                    let (txn, version) = &held[rng.usize(..held.len())];
+                    assert_eq!(verify(txn), *version);
+                    if held.len() > 4 {
+                        held.swap_remove(rng.usize(..held.len()));
+                    }
+                    seen.fetch_add(1, Ordering::Relaxed);
+                }
+                held.iter().for_each(|(txn, version)| assert_eq!(verify(txn), *version));
+            });
+        }
+        let mut rng = fastrand::Rng::with_seed(100);
+        let start = Instant::now();
+        let mut version = 0;
+        while version < 300 || start.elapsed() < Duration::from_secs(2) {
+            if rng.u32(..10) == 0 {
+                // An aborted attempt in between.
+                let mut txn = db.begin_write().unwrap();
+                next_version(&mut txn, &mut rng, u64::MAX >> 20).unwrap();
+                continue;
+            }
+            version += 1;
+            let mut txn = db.begin_write().unwrap();
+            next_version(&mut txn, &mut rng, version).unwrap();
+            txn.commit().unwrap();
+            if version % 100 == 0 {
+                assert_sound(&db);
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert!(seen.load(Ordering::Relaxed) > 20);
+    assert_eq!(verify(&db.begin_read().unwrap()), db.stats().unwrap().txn_id.get() - 1);
+    assert_eq!(db.stats().unwrap().pinned_snapshots, 0);
+    assert_sound(&db);
+}
+
+/// The file grows far past the first map and is cut again, under readers that hold snapshots of all sizes.
+#[test]
+fn growth_and_cuts_while_reading() {
+    let db = Options::new().durability(Durability::Relaxed).open_in_memory().unwrap();
+    let done = AtomicBool::new(false);
+    let value = |round: u64| round.to_le_bytes().repeat(400_000);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let mut held = Vec::new();
+                while !done.load(Ordering::Relaxed) {
+                    held.push(db.begin_read().unwrap());
+                    for txn in &held {
+                        let Some(a) = txn.bucket("a").unwrap() else { continue };
+                        for entry in a.iter() {
+                            let (key, value) = entry.unwrap();
+                            assert!(value.len() == 3_200_000);
+                            let parts = [0, 1_600_000, 3_199_992].map(|at| &value[at..at + 8]);
+                            assert!(parts.into_iter().all(|part| part == key));
+                        }
+                    }
+                    if held.len() == 6 {
+                        held.clear();
+                    }
+                }
+            });
+        }
+        for round in 0..30u64 {
+            db.exec(|txn| txn.bucket_mut("a")?.put(round.to_le_bytes(), value(round))).unwrap();
+            if round % 10 == 9 {
+                db.exec(|txn| txn.bucket_mut("a")?.clear()).unwrap();
+                db.sync().unwrap();
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_sound(&db);
+    assert!(db.stats().unwrap().file_len > 32_000_000);
+    for n in 0..3u8 {
+        let mut txn = db.begin_write().unwrap();
+        txn.bucket_mut("a").unwrap().put("k", [n]).unwrap();
+        txn.commit_with(Durability::Durable).unwrap();
+    }
+    assert!(db.stats().unwrap().file_len < 8_000_000, "cut when nobody holds it any more");
+    assert_sound(&db);
+}
+
+#[test]
+fn a_read_transaction_goes_from_thread_to_thread() {
+    let db = Database::in_memory().unwrap();
+    let mut rng = fastrand::Rng::with_seed(1);
+    for version in 1..=20 {
+        db.exec(|txn| next_version(txn, &mut rng, version)).unwrap();
+    }
+    let (sender, receiver) = mpsc::channel::<ReadTxn>();
+    let txn = db.begin_read().unwrap();
+    // Clones are made and dropped on other threads than their originals.
+    let clones: Vec<ReadTxn> =
+        (0..50).map(|_| thread::scope(|scope| scope.spawn(|| txn.clone()).join().unwrap())).collect();
+    drop(txn);
+    assert_eq!(db.stats().unwrap().pinned_snapshots, 50);
+    let walker = thread::spawn(move || receiver.into_iter().map(|txn| verify(&txn)).collect::<Vec<_>>());
+    for (n, clone) in clones.into_iter().enumerate() {
+        db.exec(|txn| next_version(txn, &mut rng, 21 + n as u64)).unwrap();
+        sender.send(clone).unwrap();
+    }
+    drop(sender);
+    assert_eq!(walker.join().unwrap(), [20; 50]);
+    assert_eq!((db.stats().unwrap().pinned_snapshots, db.stats().unwrap().oldest_pinned), (0, None));
+    // Nothing is held back any more.
+    for version in 71..=72 {
+        db.exec(|txn| next_version(txn, &mut rng, version)).unwrap();
+    }
+    assert_eq!(db.stats().unwrap().held_bytes, 0);
+    assert_sound(&db);
+}
+
+/// Writers are served in the order in which they came: none starves, however greedy the others are.
+#[test]
+fn writers_queue_fairly() {
+    let db = Options::new().durability(Durability::Relaxed).open_in_memory().unwrap();
+    let order = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let first = db.begin_write().unwrap();
+    let mut waiting = Vec::new();
+    for n in 0..6 {
+        let (db, order) = (db.clone(), Arc::clone(&order));
+        waiting.push(thread::spawn(move || {
+            let txn = db.begin_write().unwrap();
+            order.lock().unwrap().push(n);
+            drop(txn);
+        }));
+        // Each is in the queue before the next one comes.
+        thread::sleep(Duration::from_millis(40));
+    }
+    assert!(db.try_begin_write().unwrap().is_none());
+    drop(first);
+    waiting.into_iter().for_each(|thread| thread.join().unwrap());
+    assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4, 5]);
+
+    // Who waits sees each of the others served once before it, and not more.
+    let (threads, commits) = (6, 60);
+    let barrier = Barrier::new(threads);
+    let (turns, overtaken) = (AtomicU64::new(0), AtomicU64::new(0));
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                barrier.wait();
+                for _ in 0..commits {
+                    let before = turns.load(Ordering::SeqCst);
+                    let mut txn = db.begin_write().unwrap();
+                    let waited = turns.fetch_add(1, Ordering::SeqCst) - before;
+                    overtaken.fetch_add(u64::from(waited > threads as u64), Ordering::SeqCst);
+                    let mut a = txn.bucket_mut("a").unwrap();
+                    let old = a.get("count").unwrap();
+                    let old = old.map_or(0, |bytes| u64::from_le_bytes(bytes.try_into().unwrap()));
+                    a.put("count", (old + 1).to_le_bytes()).unwrap();
+                    txn.commit().unwrap();
+                }
+            });
+        }
+    });
+    let total = threads as u64 * commits;
+    let count = db.view(|txn| Ok(txn.bucket("a")?.unwrap().get("count")?.map(<[u8]>::to_vec))).unwrap();
+    assert_eq!(count, Some(total.to_le_bytes().to_vec()));
+    // A thread may lose the processor on its way into the queue, now and then.
+    let overtaken = overtaken.load(Ordering::SeqCst);
+    assert!(overtaken < total / 10, "{overtaken} of {total} turns came late");
+}
+
+#[test]
+fn handles_are_dropped_while_readers_live() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.folio");
+    let db = Database::open(&path).unwrap();
+    let mut rng = fastrand::Rng::with_seed(3);
+    for version in 1..=30 {
+        db.exec(|txn| next_version(txn, &mut rng, version)).unwrap();
+    }
+    let txns: Vec<ReadTxn> = (0..4).map(|_| db.begin_read().unwrap()).collect();
+    drop(db);
+    let readers = txns.into_iter().map(|txn| thread::spawn(move || (0..10).map(|_| verify(&txn)).max()));
+    let readers: Vec<_> = readers.collect();
+    // Opened anew, this is the same database, and it keeps off what the old readers see.
+    let db = Database::open(&path).unwrap();
+    for version in 31..=60 {
+        db.exec(|txn| next_version(txn, &mut rng, version)).unwrap();
+    }
+    readers.into_iter().for_each(|reader| assert_eq!(reader.join().unwrap(), Some(30)));
+    assert_sound(&db);
+}
+
+/// A core lives as long as any transaction of it, and a reopen finds it and its pins.
+#[test]
+fn a_reopen_respects_the_pins_of_an_old_reader() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.folio");
+    let mut rng = fastrand::Rng::with_seed(4);
+    let db = Database::open(&path).unwrap();
+    db.exec(|txn| next_version(txn, &mut rng, 1)).unwrap();
+    let old = db.begin_read().unwrap();
+    drop(db);
+    for version in 2..=100 {
+        let db = Database::open(&path).unwrap();
+        db.exec(|txn| next_version(txn, &mut rng, version)).unwrap();
+        let stats = db.stats().unwrap();
+        assert_eq!((stats.oldest_pinned, stats.commits), (Some(old.id()), version), "the same core all the time");
+        assert!(stats.held_bytes > 0);
+    }
+    assert_eq!(verify(&old), 1);
+    drop(old);
+    let db = Database::open(&path).unwrap();
+    assert_eq!(db.stats().unwrap().commits, 0, "a new core");
+    assert_eq!(verify(&db.begin_read().unwrap()), 100);
+    assert_sound(&db);
+}
+
+/// Thousands of readers at once: there is no table of fixed length that they could fill.
+#[test]
+fn there_is_no_limit_of_readers() {
+    let db = Database::in_memory().unwrap();
+    db.exec(|txn| txn.bucket_mut("a")?.put("k", "v")).unwrap();
+    let mut held: Vec<ReadTxn> = thread::scope(|scope| {
+        let begin = || (0..5000).map(|_| db.begin_read().unwrap()).collect::<Vec<_>>();
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(begin)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    db.exec(|txn| txn.bucket_mut("a")?.put("k", "w")).unwrap();
+    assert_eq!(db.stats().unwrap().pinned_snapshots, 20_000);
+    assert!(held.iter().all(|txn| txn.bucket("a").unwrap().unwrap().get("k").unwrap() == Some(&b"v"[..])));
+    held.truncate(1);
+    assert_eq!(db.stats().unwrap().pinned_snapshots, 1);
+}
