@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use folio::disk::MemoryStore;
 use folio::{Bucket, Database, Durability, Error, Options, ReadTxn, Result, Stats, WriteTxn};
 
+/// The entries of a bucket.
+type Content = Vec<(Vec<u8>, Vec<u8>)>;
+
 fn assert_sound(db: &Database) {
     let report = db.check().unwrap();
     assert!(report.is_ok(), "{:#?}", report.problems);
@@ -135,7 +138,7 @@ fn t26_a_snapshot_stays_as_it_is_for_thousands_of_commits() -> Result<()> {
     let dir = tempfile::tempdir().unwrap();
     let db = Options::new().durability(Durability::Relaxed).open(dir.path().join("a.folio"))?;
     let mut rng = fastrand::Rng::with_seed(1);
-    let mut held: Vec<(ReadTxn, Vec<(Vec<u8>, Vec<u8>)>)> = Vec::new();
+    let mut held: Vec<(ReadTxn, Content)> = Vec::new();
     let mut model = BTreeMap::new();
     for round in 0..2500u32 {
         db.exec(|txn| {

@@ -21,9 +21,6 @@ use crate::tree::{Pages, PagesMut, Tree, delete};
 /// Pages kept back from `put` below `Options::max_size`, so that what fills the file can still be deleted.
 const FULL_RESERVE: u64 = 24;
 
-/// The part of the file, one in so many pages, that may lie free for the sake of long runs.
-const SLACK: u64 = 8;
-
 /// How many bytes are staged for one write.
 const STAGING_LEN: usize = 1 << 20;
 
@@ -360,18 +357,12 @@ impl WritePages {
         Ok(Extent::new(first, count))
     }
 
-    /// Takes `count` pages in as few extents as there can be. A disk syncs one long run much sooner than many short ones, so as
-    /// long as less than an eighth of the file is free, the file grows rather than that a commit goes to scattered places.
+    /// Takes `count` pages in as few extents as there can be, the file growing only when nothing is free.
     pub(super) fn take_pages(&mut self, mut count: u64) -> Result<Vec<Extent>> {
         let mut extents = Vec::new();
-        let may_grow = count <= self.page_count_max().saturating_sub(self.page_count);
-        let is_tight = self.space().free.page_count() < self.page_count / SLACK;
         while count > 0 {
             let free = &mut self.space_mut().free;
-            let found = free.take_run(count).or_else(|| match may_grow && is_tight {
-                true => None,
-                false => free.take_largest(),
-            });
+            let found = free.take_run(count).or_else(|| free.take_largest());
             let extent = match found {
                 Some(extent) => extent,
                 None => self.grow(count)?,
