@@ -296,7 +296,7 @@ fn paths_that_cannot_be_opened() {
     }
     let path = dir.path().join("a.folio");
     filled(&path);
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     if File::open(&path).is_ok() {
         println!("skipped: this user may open everything");
         return;
