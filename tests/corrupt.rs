@@ -32,7 +32,7 @@ struct Sample {
 const NAMES: [&str; 4] = ["large", "long keys", "many", "new"];
 
 impl Sample {
-    fn new(seed: u64, page_size: u32) -> Sample {
+    fn new(seed: u64, page_size: u32, has_large: bool) -> Sample {
         let mut rng = fastrand::Rng::with_seed(seed);
         let options = Options::new().page_size(page_size);
         let disk = MemoryStore::new();
@@ -44,7 +44,7 @@ impl Sample {
             let mut txn = db.begin_write().unwrap();
             let count = if round == 0 { 500 } else { rng.usize(1..10) };
             for _ in 0..count {
-                let (name, key, len) = match rng.u32(..10) {
+                let (name, key, len) = match rng.u32(if has_large { 0 } else { 1 }..10) {
                     0 => ("large", format!("large {}", rng.u32(..6)), rng.usize(..page_size as usize * 3)),
                     1..4 => {
                         let letter = ["a", "b", "c"][rng.usize(..3)];
@@ -288,7 +288,9 @@ impl Trial<'_> {
         for n in [0, 1, bucket.len() / 2, bucket.len().saturating_sub(1), bucket.len(), u64::MAX] {
             self.entry(bucket.nth(n));
         }
-        self.take(bucket.stats());
+        if !self.is_forged {
+            self.take(bucket.stats());
+        }
     }
 
     fn write(&mut self, db: &Database) {
@@ -441,9 +443,9 @@ fn damage(rng: &mut fastrand::Rng, image: &mut [u8], used: usize, page_size: usi
 fn damage_at_random_is_found_or_does_no_harm() {
     watched(|begin| {
         for seed in seeds(4) {
-            let sample = Sample::new(seed, page_size(seed));
+            let sample = Sample::new(seed, page_size(seed), true);
             let (mut opened, mut errors) = (0, 0);
-            for n in 0..60 {
+            for n in 0..25 {
                 let mut rng = fastrand::Rng::with_seed(seed << 32 | n);
                 let mut image = sample.image.clone();
                 let used = sample.page_count() * sample.page_size;
@@ -453,7 +455,7 @@ fn damage_at_random_is_found_or_does_no_harm() {
                 opened += usize::from(trial(&format!("seed {seed}, damage {n}"), begin, || run.run(&image, verify)));
                 errors += usize::from(run.errors > 0);
             }
-            assert!(opened >= 30 && errors >= 10, "{opened} opened, {errors} with errors");
+            assert!(opened >= 12 && errors >= 5, "{opened} opened, {errors} with errors");
         }
     });
 }
@@ -462,7 +464,7 @@ fn damage_at_random_is_found_or_does_no_harm() {
 fn a_file_cut_anywhere_is_refused_or_whole() {
     watched(|begin| {
         for seed in seeds(3) {
-            let sample = Sample::new(seed, page_size(seed));
+            let sample = Sample::new(seed, page_size(seed), true);
             let used = sample.page_count();
             for pages in 0..=used + 1 {
                 for len in [pages * sample.page_size, pages * sample.page_size + 1000] {
@@ -486,9 +488,10 @@ fn a_file_cut_anywhere_is_refused_or_whole() {
 fn pages_of_an_older_state_yield_nothing_that_never_was() {
     watched(|begin| {
         for seed in seeds(3) {
-            let sample = Sample::new(seed, page_size(seed));
+            // Without large values.
+            let sample = Sample::new(seed, page_size(seed), false);
             let older_pages = sample.older.len().min(sample.image.len()) / sample.page_size;
-            for n in 0..50 {
+            for n in 0..20 {
                 let mut rng = fastrand::Rng::with_seed(seed << 32 | n);
                 let mut image = sample.image.clone();
                 for _ in 0..rng.usize(1..20) {
@@ -502,6 +505,46 @@ fn pages_of_an_older_state_yield_nothing_that_never_was() {
             }
         }
     });
+}
+
+/// T2: a meta counts only if the root that it names is there: sound, of its own number, and written no later.
+#[test]
+fn t02_a_meta_without_its_root_is_not_trusted() {
+    for seed in 0..2 {
+        let sample = Sample::new(seed, page_size(seed), true);
+        let mut image = sample.image.clone();
+        trust(&mut image, sample.page_size);
+        let slots = [0, sample.page_size].map(|at| (u64_at(&image, at + 40), u64_at(&image, at + 56) as usize));
+        // The database was closed, so both slots name the same commit, and there is nothing to go back to.
+        assert_eq!(slots[0], slots[1]);
+        let (newest, root) = slots[0];
+        let at = root * sample.page_size;
+        let page = at..at + sample.page_size;
+        let id = |image: &[u8]| {
+            let db = sample.options.open_store(&MemoryStore::with_image(image)).unwrap();
+            let mut run = Trial::new(&sample, seed);
+            let (id, content) = (db.begin_read().unwrap().id().get(), run.read(&db));
+            assert!(content == sample.states[&id] && run.errors == 0);
+            id
+        };
+        assert_eq!(id(&image), newest);
+        let damaged = |damage: &dyn Fn(&mut [u8])| {
+            let mut image = image.clone();
+            damage(&mut image[page.clone()]);
+            let result = sample.options.open_store(&MemoryStore::with_image(&image));
+            assert!(matches!(result, Err(Error::Corrupt { .. })), "{result:?}");
+        };
+        damaged(&|root| root.fill(0));
+        damaged(&|root| root[40] ^= 1);
+        damaged(&|root| {
+            set(root, 8, 2u64.to_le_bytes());
+            seal_page(root);
+        });
+        damaged(&|root| {
+            set(root, 16, (newest + 1).to_le_bytes());
+            seal_page(root);
+        });
+    }
 }
 
 /// A number that somebody might not have thought of.
@@ -629,10 +672,10 @@ fn forge_meta(rng: &mut fastrand::Rng, image: &mut [u8], all: &[usize], page_siz
 fn forged_pages_do_no_worse_than_wrong_answers() {
     watched(|begin| {
         for seed in seeds(6) {
-            let sample = Sample::new(seed, page_size(seed));
+            let sample = Sample::new(seed, page_size(seed), true);
             let all = sample.reachable();
             let mut errors = 0;
-            for n in 0..60 {
+            for n in 0..20 {
                 let mut rng = fastrand::Rng::with_seed(seed << 32 | n);
                 let mut image = sample.image.clone();
                 trust(&mut image, sample.page_size);
@@ -645,7 +688,7 @@ fn forged_pages_do_no_worse_than_wrong_answers() {
                 trial(&format!("seed {seed}, forgery {n}"), begin, || run.run(&image, Verify::Once));
                 errors += usize::from(run.errors > 0);
             }
-            assert!(errors >= 15, "{errors} with errors");
+            assert!(errors >= 5, "{errors} with errors");
         }
     });
 }
@@ -654,10 +697,10 @@ fn forged_pages_do_no_worse_than_wrong_answers() {
 fn forged_meta_slots_do_no_worse_than_wrong_answers() {
     watched(|begin| {
         for seed in seeds(4) {
-            let sample = Sample::new(seed, page_size(seed));
+            let sample = Sample::new(seed, page_size(seed), true);
             let all = sample.reachable();
             let (mut opened, mut errors) = (0, 0);
-            for n in 0..60 {
+            for n in 0..25 {
                 let mut rng = fastrand::Rng::with_seed(seed << 32 | n);
                 let mut image = sample.image.clone();
                 trust(&mut image, sample.page_size);
@@ -668,7 +711,7 @@ fn forged_meta_slots_do_no_worse_than_wrong_answers() {
                 opened += usize::from(trial(&what, begin, || run.run(&image, Verify::Once)));
                 errors += usize::from(run.errors > 0);
             }
-            assert!(opened >= 10 && errors >= 5, "{opened} opened, {errors} with errors");
+            assert!(opened >= 5 && errors >= 2, "{opened} opened, {errors} with errors");
         }
     });
 }

@@ -326,76 +326,108 @@ fn a_tiny_database_byte_for_byte() {
     agree(&disk, [0; 16]);
 }
 
-/// A file written by hand, after the text. If this fails, files that users have do not open any more.
+/// Writes pages by hand, after the text. Offsets count from the page `base`, so that a file need not begin at its beginning.
+struct Hand {
+    bytes: Vec<u8>,
+    page_size: usize,
+    base: u64,
+}
+
+impl Hand {
+    fn page(&mut self, no: u64) -> &mut [u8] {
+        &mut self.bytes[(no - self.base) as usize * self.page_size..][..self.page_size]
+    }
+
+    fn header(&mut self, no: u64, kind: u8, level: u8, count: usize, heap_len: usize, prefix_len: usize) {
+        let page = self.page(no);
+        set(page, 4, [kind, level]);
+        set(page, 6, (count as u16).to_le_bytes());
+        set(page, 8, no.to_le_bytes());
+        set(page, 16, 5u64.to_le_bytes());
+        set(page, 24, (heap_len as u16).to_le_bytes());
+        set(page, 28, (prefix_len as u16).to_le_bytes());
+        seal_page(page);
+    }
+
+    /// A leaf of keys, lengths of values with their top bit, and values.
+    fn leaf(&mut self, no: u64, entries: &[(&[u8], u16, &[u8])], prefix_len: usize) {
+        let mut at = self.page_size;
+        let page = self.page(no);
+        let mut flags = 0;
+        for (i, (key, value_len, value)) in entries.iter().enumerate() {
+            let record = [&value_len.to_le_bytes()[..], key, value].concat();
+            at -= record.len();
+            set(page, at, record);
+            let rest = [&key[prefix_len..], &[0; 4]].concat();
+            let head = u32::from_be_bytes(rest[..4].try_into().unwrap());
+            set(page, 32 + i * 8, head.to_le_bytes());
+            set(page, 36 + i * 8, (at as u16).to_le_bytes());
+            set(page, 38 + i * 8, (key.len() as u16).to_le_bytes());
+            flags |= value_len >> 15;
+        }
+        set(page, 30, flags.to_le_bytes());
+        let heap_len = self.page_size - at;
+        self.header(no, 1, 0, entries.len(), heap_len, prefix_len);
+    }
+
+    /// A slot of transaction 5, durable.
+    fn meta(&self, page_count: u64, catalog: &[u8], space: &[u64]) -> Vec<u8> {
+        let mut meta = vec![0; 4096];
+        set(&mut meta, 0, b"folio\r\n\0");
+        set(&mut meta, 8, 1u32.to_le_bytes());
+        set(&mut meta, 16, (self.page_size as u32).to_le_bytes());
+        set(&mut meta, 40, 5u64.to_le_bytes());
+        set(&mut meta, 48, page_count.to_le_bytes());
+        set(&mut meta, 56, catalog);
+        meta[96] = 1;
+        set(&mut meta, 120, (space.len() as u64).to_le_bytes());
+        for (i, word) in space.iter().enumerate() {
+            set(&mut meta, 128 + i * 8, word.to_le_bytes());
+        }
+        seal_meta(&mut meta);
+        meta
+    }
+}
+
+fn tree_record(root: u64, count: u64, depth: u8) -> Vec<u8> {
+    [&root.to_le_bytes()[..], &count.to_le_bytes(), &[depth], &[0; 7]].concat()
+}
+
+fn bucket_record(root: u64, count: u64, depth: u8) -> Vec<u8> {
+    [tree_record(root, count, depth), vec![0; 8]].concat()
+}
+
+/// A file written by hand. If this fails, files that users have do not open any more.
 #[test]
 fn a_file_written_by_hand_opens() {
     for page_size in [4096usize, 65536] {
-        // Page 2 a leaf of each bucket, pages 3 and 4 too, page 5 the branch above them, page 6 the catalog, 7 and 8 free.
-        let mut bytes = vec![0; 9 * page_size];
-        let page = |bytes: &mut [u8], no: usize, kind: u8, level: u8, count: u16, heap_len: usize, prefix_len: u16| {
-            let page = &mut bytes[no * page_size..][..page_size];
-            set(page, 4, [kind, level]);
-            set(page, 6, count.to_le_bytes());
-            set(page, 8, (no as u64).to_le_bytes());
-            set(page, 16, 5u64.to_le_bytes());
-            set(page, 24, (heap_len as u16).to_le_bytes());
-            set(page, 28, prefix_len.to_le_bytes());
-            seal_page(page);
-        };
-        let leaf = |bytes: &mut [u8], no: usize, entries: &[(&[u8], &[u8])], prefix_len: usize| {
-            let mut at = page_size;
-            for (i, (key, value)) in entries.iter().enumerate() {
-                let record = [&(value.len() as u16).to_le_bytes()[..], key, value].concat();
-                at -= record.len();
-                set(bytes, no * page_size + at, record);
-                let rest = [&key[prefix_len..], &[0; 4]].concat();
-                let head = u32::from_be_bytes(rest[..4].try_into().unwrap());
-                set(bytes, no * page_size + 32 + i * 8, head.to_le_bytes());
-                set(bytes, no * page_size + 36 + i * 8, (at as u16).to_le_bytes());
-                set(bytes, no * page_size + 38 + i * 8, (key.len() as u16).to_le_bytes());
-            }
-            page(bytes, no, 1, 0, entries.len() as u16, page_size - at, prefix_len as u16);
-        };
-        leaf(&mut bytes, 2, &[(b"", b"empty"), (b"\0", b""), (b"a", b"1")], 0);
-        leaf(&mut bytes, 3, &[(b"user:100", b"Alice"), (b"user:101", b"Bob")], 7);
-        leaf(&mut bytes, 4, &[(b"user:2", b"Carol"), (b"vser", b"Dave")], 0);
+        // Pages 2, 3 and 4 are leaves, 5 is the branch above them, 6 the catalog; 7 and 8 are free.
+        let mut hand = Hand { bytes: vec![0; 9 * page_size], page_size, base: 0 };
+        hand.leaf(2, &[(b"", 5, b"empty"), (b"\0", 0, b""), (b"a", 1, b"1")], 0);
+        hand.leaf(3, &[(b"user:100", 5, b"Alice"), (b"user:101", 3, b"Bob")], 7);
+        hand.leaf(4, &[(b"user:2", 5, b"Carol"), (b"vser", 4, b"Dave")], 0);
         // Separators "user:1" and "user:2", sharing "user:".
-        let branch = 5 * page_size;
-        set(&mut bytes, branch + 32, b"user:");
+        let branch = hand.page(5);
+        set(branch, 32, b"user:");
         for (i, suffix) in [&b""[..], b"1", b"2"].into_iter().enumerate() {
             let at = page_size - (i + 1) * 9;
-            set(&mut bytes, branch + 40 + i * 4, [0, 0, 0, suffix.first().copied().unwrap_or(0)]);
-            set(&mut bytes, branch + 52 + i * 8, (2 + i as u64).to_le_bytes());
-            set(&mut bytes, branch + 76 + i * 4, (at as u16).to_le_bytes());
-            set(&mut bytes, branch + 78 + i * 4, (suffix.len() as u16).to_le_bytes());
-            set(&mut bytes, branch + at, [3u64, 2, 2][i].to_le_bytes());
-            set(&mut bytes, branch + at + 8, suffix);
+            set(branch, 40 + i * 4, [0, 0, 0, suffix.first().copied().unwrap_or(0)]);
+            set(branch, 52 + i * 8, (2 + i as u64).to_le_bytes());
+            set(branch, 76 + i * 4, (at as u16).to_le_bytes());
+            set(branch, 78 + i * 4, (suffix.len() as u16).to_le_bytes());
+            set(branch, at, [3u64, 2, 2][i].to_le_bytes());
+            set(branch, at + 8, suffix);
         }
         // The first record has no suffix: nine bytes were set aside for it, of which one is dead.
-        set(&mut bytes, branch + 26, 1u16.to_le_bytes());
-        page(&mut bytes, 5, 2, 1, 3, 27, 5);
-        let tree = |root: u64, count: u64, depth: u8| {
-            [&root.to_le_bytes()[..], &count.to_le_bytes(), &[depth], &[0; 7]].concat()
-        };
-        let record = |root, count, depth| [tree(root, count, depth), vec![0; 8]].concat();
-        leaf(&mut bytes, 6, &[(b"empty", &record(0, 0, 0)), (b"people", &record(5, 7, 2))], 0);
-        for slot in [0, page_size] {
-            let meta = &mut bytes[slot..slot + 4096];
-            set(meta, 0, b"folio\r\n\0");
-            set(meta, 8, 1u32.to_le_bytes());
-            set(meta, 16, (page_size as u32).to_le_bytes());
-            set(meta, 40, 5u64.to_le_bytes());
-            set(meta, 48, 9u64.to_le_bytes());
-            set(meta, 56, tree(6, 2, 1));
-            meta[96] = 1;
-            meta[120] = 3;
-            for (i, word) in [5, 1, 7 << 24 | 2].into_iter().enumerate() {
-                set(meta, 128 + i * 8, u64::to_le_bytes(word));
-            }
-            seal_meta(meta);
+        set(branch, 26, 1u16.to_le_bytes());
+        hand.header(5, 2, 1, 3, 27, 5);
+        hand.leaf(6, &[(b"empty", 32, &bucket_record(0, 0, 0)), (b"people", 32, &bucket_record(5, 7, 2))], 0);
+        let meta = hand.meta(9, &tree_record(6, 2, 1), &[5, 1, 7 << 24 | 2]);
+        for slot in [0, 1] {
+            set(hand.page(slot), 0, &meta);
         }
 
-        let disk = MemoryStore::with_image(&bytes);
+        let disk = MemoryStore::with_image(&hand.bytes);
         let db = Options::new().create(false).open_store(&disk).unwrap();
         let report = db.check().unwrap();
         assert!(report.is_ok(), "{:#?}", report.problems);
@@ -416,4 +448,63 @@ fn a_file_written_by_hand_opens() {
         assert_eq!(db.view(|txn| Ok(txn.bucket("people")?.unwrap().len())).unwrap(), 8);
         assert_eq!(people.len(), 7);
     }
+}
+
+/// T11: pages past 4 TiB and values past 2 GiB, in a file that is almost all hole.
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn t11_values_of_a_tebibyte_in_a_file_of_five() {
+    use std::os::unix::fs::FileExt;
+
+    let (page_size, value_pages) = (65_536, 1u64 << 24);
+    let page_count = 5 * value_pages;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.folio");
+    let file = std::fs::File::create(&path).unwrap();
+    if let Err(error) = file.set_len(page_count * 65_536) {
+        println!("skipped: no file of 5 TiB here: {error}");
+        return;
+    }
+    // Four values of 1 TiB, one that takes the rest but for a hundred pages, of which 98 are free.
+    let mut hand = Hand { bytes: vec![0; 2 * page_size], page_size, base: page_count - 2 };
+    let large = |n: u64| {
+        let (first, last) = (2 + n * value_pages, page_count - 100);
+        let len = value_pages.min(last - first) * 65_536;
+        [first.to_le_bytes(), len.to_le_bytes(), 5u64.to_le_bytes(), [0; 8]].concat()[..28].to_vec()
+    };
+    let entries: Vec<(Vec<u8>, Vec<u8>)> = (0..5).map(|n| (vec![b'0' + n as u8], large(n))).collect();
+    let entries: Vec<(&[u8], u16, &[u8])> = entries.iter().map(|(key, large)| (&key[..], 0x801c, &large[..])).collect();
+    hand.leaf(page_count - 2, &entries, 0);
+    hand.leaf(page_count - 1, &[(b"a", 32, &bucket_record(page_count - 2, 5, 1))], 1);
+    let meta = hand.meta(page_count, &tree_record(page_count - 1, 1, 1), &[5, 1, (page_count - 100) << 24 | 98]);
+    file.write_all_at(&hand.bytes, (page_count - 2) * 65_536).unwrap();
+    file.write_all_at(&meta, 0).unwrap();
+    file.write_all_at(&meta, 65_536).unwrap();
+    file.write_all_at(b"here", (2 + 4 * value_pages) * 65_536 - 4).unwrap();
+
+    // Its checksums are not asked for: that would take hours.
+    let options = Options::new().verify(folio::Verify::Never).create(false);
+    let db = options.open(&path).unwrap();
+    let txn = db.begin_read().unwrap();
+    let value = txn.bucket("a").unwrap().unwrap().get("3").unwrap().unwrap();
+    assert_eq!((value.len(), &value[(1 << 40) - 4..], value[1 << 32]), (1 << 40, &b"here"[..], 0));
+    let stats = db.stats().unwrap();
+    assert_eq!((stats.page_count, stats.free_pages, stats.file_len), (page_count, 98, page_count * 65_536));
+    drop(txn);
+    // Written past 4 TiB; and a tebibyte is let go of, which is one page more than a word of a space record tells.
+    db.exec(|txn| {
+        assert!(txn.bucket_mut("a")?.delete("0")?);
+        txn.bucket_mut("a")?.put("5", vec![7; 200_000])
+    })
+    .unwrap();
+    let stats = db.stats().unwrap();
+    assert_eq!((stats.free_pages + stats.pending_pages, stats.page_count), (value_pages + 98 - 4, page_count));
+    drop(db);
+    let db = options.open(&path).unwrap();
+    assert_eq!(db.stats().unwrap().free_pages, value_pages + 98 - 4);
+    let txn = db.begin_read().unwrap();
+    let a = txn.bucket("a").unwrap().unwrap();
+    assert_eq!((a.len(), a.get("0").unwrap(), a.get("5").unwrap()), (5, None, Some(&[7; 200_000][..])));
+    assert_eq!(a.get("1").unwrap().map(<[u8]>::len), Some(1 << 40));
+    assert!(a.get("5").unwrap().unwrap().as_ptr().addr() - a.get("1").unwrap().unwrap().as_ptr().addr() > 3 << 40);
 }

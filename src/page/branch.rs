@@ -10,7 +10,7 @@ use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::{
-    BRANCH, DEPTH_MAX, HEADER_LEN, Malformed, PageNo, are_disjoint, common_prefix_len, equal_run, head_of, header,
+    BRANCH, Coverage, DEPTH_MAX, HEADER_LEN, Malformed, PageNo, common_prefix_len, equal_run, head_of, header,
     header_mut, lower_bound, release_record,
 };
 
@@ -481,7 +481,7 @@ pub(super) fn verify(page: &[u8]) -> std::result::Result<(), &'static str> {
     };
     let branch = Branch::view(page, level).map_err(|_| "a branch without children")?;
     let mut records_len = 0;
-    let mut records = Vec::with_capacity(branch.len());
+    let mut covered = Coverage::new();
     let mut previous: Option<&[u8]> = None;
     for (i, (head, child)) in branch.heads.iter().zip(branch.children).enumerate() {
         let (_, suffix) = branch.record(i).map_err(|_| "a record is out of bounds")?;
@@ -489,7 +489,9 @@ pub(super) fn verify(page: &[u8]) -> std::result::Result<(), &'static str> {
         if at < heap_at {
             return Err("a record lies outside the heap");
         }
-        records.push((at, COUNT_LEN + suffix.len()));
+        if !covered.add(at, COUNT_LEN + suffix.len()) {
+            return Err("records overlap");
+        }
         if PageNo::new(child.get()).as_dirty().is_some() {
             return Err("a child that cannot be");
         }
@@ -504,9 +506,6 @@ pub(super) fn verify(page: &[u8]) -> std::result::Result<(), &'static str> {
         }
         previous = Some(suffix);
         records_len += COUNT_LEN + suffix.len();
-    }
-    if !are_disjoint(records) {
-        return Err("records overlap");
     }
     if records_len + usize::from(header.dead_len.get()) != heap_len {
         return Err("records and dead bytes do not add up to the heap");

@@ -11,8 +11,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::large::{LARGE_REF_LEN, LargeRef};
 use super::{
-    HAS_LARGE, HEADER_LEN, LEAF, Malformed, SLOT_LEN, Slot, are_disjoint, common_prefix_len, equal_run, head_of,
-    header, header_mut, insert_slot, lower_bound, release_record, remove_slots, slots_at, slots_at_mut,
+    Coverage, HAS_LARGE, HEADER_LEN, LEAF, Malformed, SLOT_LEN, Slot, common_prefix_len, equal_run, head_of, header,
+    header_mut, insert_slot, lower_bound, release_record, remove_slots, slots_at, slots_at_mut,
 };
 
 /// What reading a leaf comes to.
@@ -454,7 +454,7 @@ pub(super) fn verify(page: &[u8]) -> std::result::Result<(), &'static str> {
     let prefix = leaf.key(0).ok().and_then(|key| key.get(..leaf.prefix_len));
     let prefix = prefix.ok_or("the prefix is longer than the first key")?;
     let mut records_len = 0;
-    let mut records = Vec::with_capacity(count);
+    let mut covered = Coverage::new();
     let mut previous: Option<(u32, &[u8])> = None;
     for (i, slot) in leaf.slots.iter().enumerate() {
         let (key, value) = leaf.entry(i).map_err(|_| "a record is out of bounds")?;
@@ -476,10 +476,9 @@ pub(super) fn verify(page: &[u8]) -> std::result::Result<(), &'static str> {
         previous = Some((head, key));
         let record_len = VALUE_LEN_LEN + key.len() + value.stored_len();
         records_len += record_len;
-        records.push((usize::from(slot.at.get()), record_len));
-    }
-    if !are_disjoint(records) {
-        return Err("records overlap");
+        if !covered.add(usize::from(slot.at.get()), record_len) {
+            return Err("records overlap");
+        }
     }
     if records_len + usize::from(header.dead_len.get()) != heap_len {
         return Err("records and dead bytes do not add up to the heap");

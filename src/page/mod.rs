@@ -423,11 +423,29 @@ pub(crate) fn equal_run<S: Head>(slots: &[S], from: usize, head: u32) -> std::op
     }
 }
 
-/// Whether records, each given by where it lies and how long it is, keep clear of each other.
-fn are_disjoint(mut records: Vec<(usize, usize)>) -> bool {
-    // A page that was just built has them in order, and this is quick then.
-    records.sort_unstable_by(|a, b| b.cmp(a));
-    records.windows(2).all(|pair| pair[1].0 + pair[1].1 <= pair[0].0)
+/// Which bytes of a page belong to a record: a bit each, so that overlaps are found without a sort or an allocation.
+struct Coverage([u64; PAGE_LEN_MAX / 64]);
+
+impl Coverage {
+    fn new() -> Coverage {
+        Coverage([0; PAGE_LEN_MAX / 64])
+    }
+
+    /// Adds a record that lies inside the page. False if a byte of it is taken.
+    fn add(&mut self, at: usize, len: usize) -> bool {
+        let (mut at, end) = (at, at + len);
+        while at < end {
+            let (bit, count) = (at % 64, (64 - at % 64).min(end - at));
+            let mask = (u64::MAX >> (64 - count)) << bit;
+            let word = &mut self.0[at / 64];
+            if *word & mask != 0 {
+                return false;
+            }
+            *word |= mask;
+            at += count;
+        }
+        true
+    }
 }
 
 /// The length of the longest common prefix.

@@ -1,0 +1,215 @@
+//! P8: reading allocates nothing, and a write transaction keeps to its budget however much goes through it. Measured by an
+//! allocator that counts what each thread does.
+#![allow(unsafe_code)] // There is no other way to be an allocator. It only counts, and passes on to the system's.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Mutex;
+
+use folio::{Database, Options, Result};
+
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+    static LIVE: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+}
+
+fn note(change: isize) {
+    let live = LIVE.get() + change;
+    LIVE.set(live);
+    PEAK.set(PEAK.get().max(live));
+    if change > 0 {
+        COUNT.set(COUNT.get() + 1);
+    }
+}
+
+// SAFETY: every call goes to the system's allocator with the arguments that came; counting touches no memory of theirs, and
+// the counters, constant and without a destructor, allocate nothing themselves.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note(layout.size() as isize);
+        // SAFETY: the caller's promises are passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        note(layout.size() as isize);
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, len: usize) -> *mut u8 {
+        note(len as isize);
+        note(-(layout.size() as isize));
+        // SAFETY: as above.
+        unsafe { System.realloc(memory, layout, len) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        note(-(layout.size() as isize));
+        // SAFETY: as above.
+        unsafe { System.dealloc(memory, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// How many allocations `f` makes on this thread.
+fn allocations<T>(f: impl FnOnce() -> T) -> u64 {
+    let before = COUNT.get();
+    let _result = std::hint::black_box(f());
+    COUNT.get() - before
+}
+
+/// The most that this thread has allocated at once while `f` ran, and what of it is left, in bytes.
+fn peak<T>(f: impl FnOnce() -> T) -> (T, isize, isize) {
+    let before = LIVE.get();
+    PEAK.set(before);
+    let result = f();
+    (result, PEAK.get() - before, LIVE.get() - before)
+}
+
+/// Anonymous memory of the whole process, in bytes.
+#[cfg(target_os = "linux")]
+fn anonymous_len() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+}
+
+/// One test at a time: the memory of the process is everybody's.
+static TURN: Mutex<()> = Mutex::new(());
+
+const COUNT_OF_KEYS: u32 = 20_000;
+
+fn key(n: u32) -> [u8; 24] {
+    let mut key = [b'k'; 24];
+    key[10..14].copy_from_slice(&n.to_be_bytes());
+    key
+}
+
+#[test]
+fn reading_allocates_nothing() -> Result<()> {
+    let _turn = TURN.lock();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.folio");
+    let db = Database::open(&path)?;
+    db.exec(|txn| {
+        let mut a = txn.bucket_mut("a")?;
+        (0..COUNT_OF_KEYS).try_for_each(|n| a.put(key(n), n.to_le_bytes()))?;
+        (0..10).try_for_each(|n| txn.bucket_mut("large")?.put(key(n), vec![n as u8; 50_000]))
+    })?;
+    drop(db);
+    // Opened anew, so that every page is verified on the way.
+    let db = Database::open(&path)?;
+    drop(db.begin_read()?);
+    assert_eq!(allocations(|| drop((db.begin_read(), db.begin_read()))), 0, "begin_read");
+
+    let txn = db.begin_read()?;
+    let (mut seen, keys) = (0, [7, 19_999, 33, 20_001, 5000].map(key));
+    let mut values = [None; 5];
+    let count = allocations(|| -> Result<()> {
+        let (a, large) = (txn.bucket("a")?.unwrap(), txn.bucket("large")?.unwrap());
+        assert!(txn.bucket("none")?.is_none());
+        for n in 0..COUNT_OF_KEYS {
+            assert_eq!(a.get(key(n))?, Some(&n.to_le_bytes()[..]));
+        }
+        for entry in a.iter() {
+            seen += usize::from(entry?.1.len() == 4);
+        }
+        for entry in a.range(key(100)..key(10_000)).rev() {
+            seen += usize::from(entry?.1.len() == 4);
+        }
+        for entry in large.iter() {
+            assert_eq!(entry?.1.len(), 50_000);
+        }
+        for _ in 0..100 {
+            a.get_many_into(&keys, &mut values)?;
+        }
+        assert_eq!(values.map(|value| value.is_some()), [true, true, true, false, true]);
+        let mut cursor = a.cursor();
+        for n in (0..COUNT_OF_KEYS).step_by(97) {
+            assert!(cursor.seek(key(n))?.is_some() && cursor.seek_for_prev(key(n))?.is_some());
+            assert!(cursor.next()?.is_some() && cursor.prev()?.is_some());
+            assert_eq!(a.nth(n.into())?.map(|(key, _)| key), Some(&key(n)[..]));
+            assert_eq!((a.rank(key(n))?, a.contains(key(n))?), (n.into(), true));
+        }
+        assert!(a.first()?.is_some() && a.last()?.is_some() && cursor.first()?.is_some() && cursor.last()?.is_some());
+        assert_eq!(a.count_range(key(5)..=key(9))?, 5);
+        Ok(())
+    });
+    assert_eq!((count, seen), (0, 20_000 + 9_900));
+    // Where a prefix ends has to be written down, once.
+    assert!(allocations(|| txn.bucket("a").unwrap().unwrap().prefix("kk").count()) <= 1);
+    Ok(())
+}
+
+/// T30: a load of sixteen times the budget in one transaction, in random order, takes memory for the budget and not for the load.
+#[test]
+fn t30_a_transaction_keeps_to_its_budget() -> Result<()> {
+    let _turn = TURN.lock();
+    let budget = 1 << 20;
+    let count = 16 * budget as u32 / 1000;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.folio");
+    let db = Options::new().dirty_limit(budget).open(&path)?;
+    let mut rng = fastrand::Rng::with_seed(1);
+    let mut order: Vec<u32> = (0..count).collect();
+    rng.shuffle(&mut order);
+    let value = [5; 980];
+    let allowed = 2 * budget as isize + (2 << 20);
+    for commits in [false, true] {
+        #[cfg(target_os = "linux")]
+        let before = anonymous_len();
+        let mut txn = db.begin_write()?;
+        let (result, most, _) = peak(|| {
+            let mut a = txn.bucket_mut("a")?;
+            order.iter().try_for_each(|&n| a.put(n.to_be_bytes(), value))
+        });
+        result?;
+        assert!(most < allowed, "{most} bytes at most, for a budget of {budget}");
+        #[cfg(target_os = "linux")]
+        {
+            let more = anonymous_len().saturating_sub(before);
+            assert!(more < 2 * allowed as usize, "the process has grown by {more} bytes");
+        }
+        assert_eq!(txn.bucket("a")?.unwrap().len(), u64::from(count));
+        let (result, most, left) = peak(|| match commits {
+            true => txn.commit().map(|_| ()),
+            false => {
+                txn.abort();
+                Ok(())
+            }
+        });
+        result?;
+        assert!(most < allowed && left < 2 << 20, "{most} bytes at most, {left} left over");
+    }
+    let txn = db.begin_read()?;
+    let a = txn.bucket("a")?.unwrap();
+    assert_eq!(a.len(), u64::from(count));
+    assert!(a.iter().enumerate().all(|(n, entry)| entry.unwrap() == (&(n as u32).to_be_bytes()[..], &value[..])));
+    let report = db.check()?;
+    assert!(report.is_ok(), "{:#?}", report.problems);
+    Ok(())
+}
+
+/// A large value goes to the file as it is, and comes back as it lies there.
+#[test]
+fn a_large_value_is_not_copied() -> Result<()> {
+    let _turn = TURN.lock();
+    let dir = tempfile::tempdir().unwrap();
+    let db = Database::open(dir.path().join("a.folio"))?;
+    db.exec(|txn| txn.bucket_mut("a")?.put("first", "so that everything is set up"))?;
+    let value = vec![3; 20 << 20];
+    let (result, most, _) = peak(|| db.exec(|txn| txn.bucket_mut("a")?.put("large", &value)));
+    result?;
+    assert!(most < 1 << 20, "{most} bytes for a value of 20 MiB");
+    let txn = db.begin_read()?;
+    let (read, most, _) = peak(|| txn.bucket("a").unwrap().unwrap().get("large").unwrap().unwrap());
+    assert!(read == value);
+    assert_eq!(most, 0);
+    Ok(())
+}
