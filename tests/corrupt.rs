@@ -6,6 +6,7 @@
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -32,7 +33,7 @@ struct Sample {
 const NAMES: [&str; 4] = ["large", "long keys", "many", "new"];
 
 impl Sample {
-    fn new(seed: u64, page_size: u32, has_large: bool) -> Sample {
+    fn new(seed: u64, page_size: u32) -> Sample {
         let mut rng = fastrand::Rng::with_seed(seed);
         let options = Options::new().page_size(page_size);
         let disk = MemoryStore::new();
@@ -44,7 +45,7 @@ impl Sample {
             let mut txn = db.begin_write().unwrap();
             let count = if round == 0 { 500 } else { rng.usize(1..10) };
             for _ in 0..count {
-                let (name, key, len) = match rng.u32(if has_large { 0 } else { 1 }..10) {
+                let (name, key, len) = match rng.u32(..10) {
                     0 => ("large", format!("large {}", rng.u32(..6)), rng.usize(..page_size as usize * 3)),
                     1..4 => {
                         let letter = ["a", "b", "c"][rng.usize(..3)];
@@ -288,9 +289,7 @@ impl Trial<'_> {
         for n in [0, 1, bucket.len() / 2, bucket.len().saturating_sub(1), bucket.len(), u64::MAX] {
             self.entry(bucket.nth(n));
         }
-        if !self.is_forged {
-            self.take(bucket.stats());
-        }
+        self.take(bucket.stats());
     }
 
     fn write(&mut self, db: &Database) {
@@ -372,7 +371,7 @@ fn watched(trials: impl FnOnce(&dyn Fn(String)) + Send) {
                 _ => continue,
             };
             // Past the capturing of output, which dies with the process.
-            eprintln!("\n{} {trouble}", now.0);
+            let _told = std::io::stderr().write_all(format!("\n{} {trouble}\n", now.0).as_bytes());
             std::process::abort();
         }
         if let Err(panic) = worker.join() {
@@ -443,9 +442,9 @@ fn damage(rng: &mut fastrand::Rng, image: &mut [u8], used: usize, page_size: usi
 fn damage_at_random_is_found_or_does_no_harm() {
     watched(|begin| {
         for seed in seeds(4) {
-            let sample = Sample::new(seed, page_size(seed), true);
+            let sample = Sample::new(seed, page_size(seed));
             let (mut opened, mut errors) = (0, 0);
-            for n in 0..25 {
+            for n in 0..60 {
                 let mut rng = fastrand::Rng::with_seed(seed << 32 | n);
                 let mut image = sample.image.clone();
                 let used = sample.page_count() * sample.page_size;
@@ -455,7 +454,7 @@ fn damage_at_random_is_found_or_does_no_harm() {
                 opened += usize::from(trial(&format!("seed {seed}, damage {n}"), begin, || run.run(&image, verify)));
                 errors += usize::from(run.errors > 0);
             }
-            assert!(opened >= 12 && errors >= 5, "{opened} opened, {errors} with errors");
+            assert!(opened >= 30 && errors >= 10, "{opened} opened, {errors} with errors");
         }
     });
 }
@@ -464,7 +463,7 @@ fn damage_at_random_is_found_or_does_no_harm() {
 fn a_file_cut_anywhere_is_refused_or_whole() {
     watched(|begin| {
         for seed in seeds(3) {
-            let sample = Sample::new(seed, page_size(seed), true);
+            let sample = Sample::new(seed, page_size(seed));
             let used = sample.page_count();
             for pages in 0..=used + 1 {
                 for len in [pages * sample.page_size, pages * sample.page_size + 1000] {
@@ -488,10 +487,9 @@ fn a_file_cut_anywhere_is_refused_or_whole() {
 fn pages_of_an_older_state_yield_nothing_that_never_was() {
     watched(|begin| {
         for seed in seeds(3) {
-            // Without large values.
-            let sample = Sample::new(seed, page_size(seed), false);
+            let sample = Sample::new(seed, page_size(seed));
             let older_pages = sample.older.len().min(sample.image.len()) / sample.page_size;
-            for n in 0..20 {
+            for n in 0..50 {
                 let mut rng = fastrand::Rng::with_seed(seed << 32 | n);
                 let mut image = sample.image.clone();
                 for _ in 0..rng.usize(1..20) {
@@ -511,28 +509,29 @@ fn pages_of_an_older_state_yield_nothing_that_never_was() {
 #[test]
 fn t02_a_meta_without_its_root_is_not_trusted() {
     for seed in 0..2 {
-        let sample = Sample::new(seed, page_size(seed), true);
-        let mut image = sample.image.clone();
+        let sample = Sample::new(seed, page_size(seed));
+        let disk = MemoryStore::with_image(&sample.image);
+        let db = sample.options.open_store(&disk).unwrap();
+        db.exec(|txn| txn.bucket_mut("many")?.put("k", "v")).unwrap();
+        // Not closed: the two slots hold the two last commits.
+        let mut image = disk.image();
         trust(&mut image, sample.page_size);
         let slots = [0, sample.page_size].map(|at| (u64_at(&image, at + 40), u64_at(&image, at + 56) as usize));
-        // The database was closed, so both slots name the same commit, and there is nothing to go back to.
-        assert_eq!(slots[0], slots[1]);
-        let (newest, root) = slots[0];
+        let ((newest, root), (older, _)) = (slots[0].max(slots[1]), slots[0].min(slots[1]));
         let at = root * sample.page_size;
         let page = at..at + sample.page_size;
         let id = |image: &[u8]| {
             let db = sample.options.open_store(&MemoryStore::with_image(image)).unwrap();
-            let mut run = Trial::new(&sample, seed);
-            let (id, content) = (db.begin_read().unwrap().id().get(), run.read(&db));
-            assert!(content == sample.states[&id] && run.errors == 0);
-            id
+            let (txn, report) = (db.begin_read().unwrap(), db.check().unwrap());
+            assert!(report.is_ok(), "{:#?}", report.problems);
+            assert_eq!(txn.bucket("many").unwrap().unwrap().contains("k").unwrap(), txn.id().get() == newest);
+            txn.id().get()
         };
-        assert_eq!(id(&image), newest);
+        assert_eq!((id(&image), older), (newest, newest - 1));
         let damaged = |damage: &dyn Fn(&mut [u8])| {
             let mut image = image.clone();
             damage(&mut image[page.clone()]);
-            let result = sample.options.open_store(&MemoryStore::with_image(&image));
-            assert!(matches!(result, Err(Error::Corrupt { .. })), "{result:?}");
+            assert_eq!(id(&image), older);
         };
         damaged(&|root| root.fill(0));
         damaged(&|root| root[40] ^= 1);
@@ -544,6 +543,16 @@ fn t02_a_meta_without_its_root_is_not_trusted() {
             set(root, 16, (newest + 1).to_le_bytes());
             seal_page(root);
         });
+        // Closed, both slots name the same root; then, as with neither root, there is nothing to go back to.
+        drop(db);
+        let mut image = disk.image();
+        trust(&mut image, sample.page_size);
+        for at in [0, sample.page_size] {
+            let root = u64_at(&image, at + 56) as usize;
+            image[root * sample.page_size..][..sample.page_size].fill(0);
+        }
+        let result = sample.options.open_store(&MemoryStore::with_image(&image));
+        assert!(matches!(result, Err(Error::Corrupt { .. })), "{result:?}");
     }
 }
 
@@ -672,10 +681,10 @@ fn forge_meta(rng: &mut fastrand::Rng, image: &mut [u8], all: &[usize], page_siz
 fn forged_pages_do_no_worse_than_wrong_answers() {
     watched(|begin| {
         for seed in seeds(6) {
-            let sample = Sample::new(seed, page_size(seed), true);
+            let sample = Sample::new(seed, page_size(seed));
             let all = sample.reachable();
             let mut errors = 0;
-            for n in 0..20 {
+            for n in 0..60 {
                 let mut rng = fastrand::Rng::with_seed(seed << 32 | n);
                 let mut image = sample.image.clone();
                 trust(&mut image, sample.page_size);
@@ -688,7 +697,7 @@ fn forged_pages_do_no_worse_than_wrong_answers() {
                 trial(&format!("seed {seed}, forgery {n}"), begin, || run.run(&image, Verify::Once));
                 errors += usize::from(run.errors > 0);
             }
-            assert!(errors >= 5, "{errors} with errors");
+            assert!(errors >= 15, "{errors} with errors");
         }
     });
 }
@@ -697,10 +706,10 @@ fn forged_pages_do_no_worse_than_wrong_answers() {
 fn forged_meta_slots_do_no_worse_than_wrong_answers() {
     watched(|begin| {
         for seed in seeds(4) {
-            let sample = Sample::new(seed, page_size(seed), true);
+            let sample = Sample::new(seed, page_size(seed));
             let all = sample.reachable();
             let (mut opened, mut errors) = (0, 0);
-            for n in 0..25 {
+            for n in 0..60 {
                 let mut rng = fastrand::Rng::with_seed(seed << 32 | n);
                 let mut image = sample.image.clone();
                 trust(&mut image, sample.page_size);
@@ -711,7 +720,7 @@ fn forged_meta_slots_do_no_worse_than_wrong_answers() {
                 opened += usize::from(trial(&what, begin, || run.run(&image, Verify::Once)));
                 errors += usize::from(run.errors > 0);
             }
-            assert!(opened >= 5 && errors >= 2, "{opened} opened, {errors} with errors");
+            assert!(opened >= 10 && errors >= 5, "{opened} opened, {errors} with errors");
         }
     });
 }

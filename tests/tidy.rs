@@ -14,7 +14,7 @@
 //! | T9 | `t09_iterators_stop_at_the_first_error` |
 //! | T10 | `t10_every_kind_of_range_both_ways` |
 //! | T11 | `t11_a_hundred_thousand_tiny_entries`, `t11_values_of_a_tebibyte_in_a_file_of_five` |
-//! | T12 | `forged_pages_do_no_worse_than_wrong_answers`, `forged_meta_slots_do_no_worse_than_wrong_answers` |
+//! | T12 | `forged_pages_do_no_worse_than_wrong_answers`, `buckets_of_a_catalog_that_shares_its_children` |
 //! | T13 | `random_operations_agree_with_a_btree_map_at_every_page_size`, `keys_up_to_the_limit_of_each_page_size` |
 //! | T14 | `t14_the_disk_is_full_at_any_call`, `t14_a_full_disk_is_an_error_and_no_more` |
 //! | T15 | `t15_the_same_operations_make_the_same_bytes` |

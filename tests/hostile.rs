@@ -1,0 +1,398 @@
+//! P2, one hostile file each: forged with the right checksums, in ways that chance does not find. An answer or
+//! `Error::Corrupt`, never a panic, never a hang, never a file that cannot be opened again.
+
+mod common;
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use common::{crc32c, seal_meta, seal_page, set, u16_at, u64_at};
+use folio::disk::MemoryStore;
+use folio::{Database, Error, Options, Verify};
+
+const PAGE: usize = 4096;
+
+/// An image with both metas trusted, of a database that `fill` made.
+fn image(fill: impl Fn(&Database)) -> Vec<u8> {
+    let disk = MemoryStore::new();
+    let db = Options::new().open_store(&disk).unwrap();
+    fill(&db);
+    drop(db);
+    let mut image = disk.image();
+    for at in [0, PAGE] {
+        image[at + 96] = 1;
+        seal_meta(&mut image[at..at + 4096]);
+    }
+    image
+}
+
+fn newest(image: &[u8]) -> usize {
+    [0, PAGE].into_iter().max_by_key(|&at| u64_at(image, at + 40)).unwrap()
+}
+
+/// Changes both meta slots and makes their checksums right again.
+fn forge_metas(image: &mut [u8], forge: impl Fn(&mut [u8])) {
+    for at in [0, PAGE] {
+        let slot = &mut image[at..at + 4096];
+        forge(slot);
+        seal_meta(slot);
+    }
+}
+
+/// The offset of the record of `key` in a leaf, and of its slot.
+fn find(image: &[u8], key: &[u8]) -> (usize, usize) {
+    let count = u64_at(image, newest(image) + 48) as usize;
+    for no in 2..count {
+        let page = &image[no * PAGE..][..PAGE];
+        if page[4] != 1 {
+            continue;
+        }
+        for i in 0..u16_at(page, 6) {
+            let slot = 32 + i * 8;
+            let (at, len) = (u16_at(page, slot + 4), u16_at(page, slot + 6));
+            if page.get(at + 2..at + 2 + len) == Some(key) {
+                return (no * PAGE + at, no * PAGE + slot);
+            }
+        }
+    }
+    panic!("no such key");
+}
+
+fn reseal(image: &mut [u8], at: usize) {
+    let page = at / PAGE * PAGE;
+    seal_page(&mut image[page..page + PAGE]);
+}
+
+fn open(image: &[u8]) -> Database {
+    Options::new().open_store(&MemoryStore::with_image(image)).unwrap()
+}
+
+/// Runs `f` on a thread of its own and panics if it does not end in time.
+fn in_time<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || sender.send(f()));
+    receiver.recv_timeout(Duration::from_secs(5)).expect("it comes to an end without a panic")
+}
+
+/// A catalog whose branches have one child many times over: 10^20 names, in eleven pages.
+fn bomb() -> Vec<u8> {
+    let depth = 11;
+    let mut image = image(|db| {
+        db.exec(|txn| {
+            (0..100).try_for_each(|n| txn.bucket_mut(&format!("bucket {n}")).map(|_| ()))?;
+            txn.bucket_mut("big")?.put("k", vec![1; PAGE * 14])
+        })
+        .unwrap();
+    });
+    let slot = newest(&image);
+    let root = u64_at(&image, slot + 56);
+    // The catalog is a single leaf or a branch over leaves: take one leaf, and the pages of the large value for branches.
+    let leaf = match image[root as usize * PAGE + 4] {
+        1 => root,
+        _ => {
+            let branch = &image[root as usize * PAGE..][..PAGE];
+            u64_at(branch, 32 + u16_at(branch, 28).next_multiple_of(8) + u16_at(branch, 6) * 4)
+        }
+    };
+    let (record, _) = find(&image, b"k");
+    let first = u64_at(&image, record + 3) as usize;
+    let mut below = leaf;
+    for level in 1..depth {
+        let no = first + level;
+        let page = &mut image[no * PAGE..][..PAGE];
+        page.fill(0);
+        let count = 100u16;
+        set(page, 4, [2, level as u8]);
+        set(page, 6, count.to_le_bytes());
+        set(page, 8, (no as u64).to_le_bytes());
+        set(page, 16, 2u64.to_le_bytes());
+        let mut at = PAGE;
+        for i in 0..usize::from(count) {
+            let suffix = if i == 0 { vec![] } else { vec![i as u8] };
+            at -= 8 + suffix.len();
+            set(page, 32 + i * 4, [0, 0, 0, suffix.first().copied().unwrap_or(0)]);
+            set(page, 32 + usize::from(count) * 4 + i * 8, below.to_le_bytes());
+            set(page, 32 + usize::from(count) * 12 + i * 4, (at as u16).to_le_bytes());
+            set(page, 32 + usize::from(count) * 12 + i * 4 + 2, (suffix.len() as u16).to_le_bytes());
+            set(page, at, 100u64.to_le_bytes());
+            set(page, at + 8, suffix);
+        }
+        set(page, 24, ((PAGE - at) as u16).to_le_bytes());
+        seal_page(page);
+        below = no as u64;
+    }
+    forge_metas(&mut image, |slot| {
+        set(slot, 56, below.to_le_bytes());
+        set(slot, 64, u64::MAX.to_le_bytes());
+        slot[72] = depth as u8;
+    });
+    image
+}
+
+/// `ReadTxn::buckets` collects every name of a catalog that has no end.
+#[test]
+fn buckets_of_a_catalog_that_shares_its_children() {
+    let names = in_time(|| open(&bomb()).begin_read().unwrap().buckets());
+    assert!(matches!(names, Err(Error::Corrupt { .. })), "{:?}", names.map(|names| names.len()));
+}
+
+#[test]
+fn check_of_a_catalog_that_shares_its_children() {
+    let report = in_time(|| open(&bomb()).check().unwrap());
+    assert!(!report.is_ok());
+}
+
+/// `TxnId::next` overflows.
+#[test]
+fn the_last_transaction_id() {
+    let mut image = image(|db| db.exec(|txn| txn.bucket_mut("a")?.put("k", "v")).unwrap());
+    forge_metas(&mut image, |slot| set(slot, 40, u64::MAX.to_le_bytes()));
+    let result = in_time(move || {
+        let options = Options::new();
+        let db = options.open_store(&MemoryStore::with_image(&image))?;
+        db.exec(|txn| txn.bucket_mut("a")?.put("k", "w"))?;
+        db.view(|txn| Ok(txn.bucket("a")?.unwrap().get("k")?.map(<[u8]>::to_vec)))
+    });
+    assert!(matches!(&result, Err(Error::Corrupt { .. })) || result.unwrap() == Some(b"w".to_vec()));
+}
+
+/// `Space::sweep` adds to the lap that a log page claims.
+#[test]
+fn the_last_lap_of_the_space_log() {
+    let mut image = image(|db| {
+        db.exec(|txn| {
+            let mut a = txn.bucket_mut("a")?;
+            (0..3000).try_for_each(|n| a.put(format!("{n:04}"), [1; 100]))
+        })
+        .unwrap();
+        for n in 0..400 {
+            db.exec(|txn| txn.bucket_mut("a")?.put(format!("{:04}", n * 997 % 3000), [2; 100])).unwrap();
+        }
+    });
+    let slot = newest(&image);
+    let (head, count) = (u64_at(&image, slot + 80) as usize, u64_at(&image, slot + 88));
+    assert!(count > 0);
+    set(&mut image, head * PAGE + 40, u64::MAX.to_le_bytes());
+    reseal(&mut image, head * PAGE);
+    in_time(move || {
+        let db = open(&image);
+        for n in 0..400 {
+            if db.exec(|txn| txn.bucket_mut("a")?.put(format!("{:04}", n * 997 % 3000), [3; 100])).is_err() {
+                break;
+            }
+        }
+        db.check().unwrap();
+    });
+}
+
+/// A large value that claims to lie in page 0: deleting it makes the meta slots free space, which a later commit overwrites.
+#[test]
+fn a_large_value_in_the_meta_slots() {
+    for page in [0u64, 1] {
+        let mut image = image(|db| {
+            db.exec(|txn| {
+                txn.bucket_mut("a")?.put("large", vec![1; 5000])?;
+                txn.bucket_mut("a")?.put("small", "v")
+            })
+            .unwrap();
+        });
+        let (record, _) = find(&image, b"large");
+        set(&mut image, record + 7, page.to_le_bytes());
+        set(&mut image, record + 15, 4096u64.to_le_bytes());
+        reseal(&mut image, record);
+        let disk = MemoryStore::with_image(&image);
+        let db = Options::new().open_store(&disk).unwrap();
+        let result = db.exec(|txn| txn.bucket_mut("a")?.delete("large"));
+        if result.is_ok() {
+            for n in 0..20 {
+                let _refused = db.exec(|txn| txn.bucket_mut("a")?.put("small", n.to_string()));
+            }
+        }
+        drop(db);
+        let again = Options::new().open_store(&MemoryStore::with_image(&disk.image()));
+        let again = again.unwrap_or_else(|error| panic!("page {page}: the file is lost: {error}"));
+        assert!(again.begin_write().is_ok(), "page {page}: the file cannot be written any more");
+        assert!(matches!(result, Err(Error::Corrupt { .. })), "page {page}: {result:?}");
+    }
+}
+
+/// Two records of a leaf that overlap: editing one breaks the other, and the edits take a dirty leaf for well formed.
+#[test]
+fn records_that_overlap() {
+    let mut image = image(|db| {
+        db.exec(|txn| {
+            let mut a = txn.bucket_mut("a")?;
+            a.put("aaaa", "0123456789")?;
+            a.put("bbbb", vec![0; 100])?;
+            a.put("cccc", "v")
+        })
+        .unwrap();
+    });
+    // The record of "aaaa" moves into the value of "bbbb"; where it was is dead.
+    let (a, slot) = find(&image, b"aaaa");
+    let (b, _) = find(&image, b"bbbb");
+    let inside = b + 2 + 4 + 20;
+    image.copy_within(a..a + 16, inside);
+    set(&mut image, slot + 4, ((inside % PAGE) as u16).to_le_bytes());
+    reseal(&mut image, a);
+    let result = in_time(move || {
+        let db = open(&image);
+        db.exec(|txn| {
+            let mut bucket = txn.bucket_mut("a")?;
+            bucket.put("bbbb", vec![0xff; 100])?;
+            (0..100).try_for_each(|n| bucket.put(format!("d{n}"), [4; 50]))
+        })
+    });
+    println!("{result:?}");
+}
+
+/// A tree whose root is tagged as a dirty page of whoever writes.
+#[test]
+fn a_root_that_is_tagged_as_dirty() {
+    let mut image = image(|db| {
+        db.exec(|txn| {
+            txn.bucket_mut("evil")?.put("k", "v")?;
+            txn.bucket_mut("good")?.put("k", "v")
+        })
+        .unwrap();
+    });
+    let (record, _) = find(&image, b"evil");
+    set(&mut image, record + 6, (1u64 << 63).to_le_bytes());
+    reseal(&mut image, record);
+    let result = in_time(move || {
+        let db = open(&image);
+        db.exec(|txn| {
+            txn.bucket_mut("good")?.put("l", "w")?;
+            txn.bucket_mut("evil")?.put("l", "w")
+        })
+    });
+    assert!(matches!(result, Err(Error::Corrupt { .. })), "{result:?}");
+}
+
+/// The same of a child, where nothing is verified.
+#[test]
+fn a_child_that_is_tagged_as_dirty_unverified() {
+    let mut image = image(|db| {
+        db.exec(|txn| {
+            let mut a = txn.bucket_mut("evil")?;
+            (0..400).try_for_each(|n| a.put(format!("{n:03}"), [1; 100]))?;
+            txn.bucket_mut("good")?.put("k", "v")
+        })
+        .unwrap();
+    });
+    let (record, _) = find(&image, b"evil");
+    let root = u64_at(&image, record + 6) as usize;
+    let branch = &image[root * PAGE..][..PAGE];
+    let children = 32 + u16_at(branch, 28).next_multiple_of(8) + u16_at(branch, 6) * 4;
+    for i in 1..4 {
+        set(&mut image, root * PAGE + children + i * 8, (1u64 << 63).to_le_bytes());
+    }
+    reseal(&mut image, root * PAGE);
+    in_time(move || {
+        let db = Options::new().verify(Verify::Never).open_store(&MemoryStore::with_image(&image)).unwrap();
+        let result = db.exec(|txn| {
+            txn.bucket_mut("good")?.put("l", "w")?;
+            txn.bucket_mut("evil")?.delete_range("000".."399")
+        });
+        println!("{result:?}");
+    });
+}
+
+/// Two references to one run of pages, of which one is right: the other is believed once the first was verified.
+#[test]
+fn a_large_value_is_not_verified_by_another_one() {
+    let mut image = image(|db| {
+        db.exec(|txn| {
+            txn.bucket_mut("a")?.put("large 1", vec![1; 5000])?;
+            txn.bucket_mut("a")?.put("large 2", vec![2; 5000])
+        })
+        .unwrap();
+    });
+    // A leaf that was not written, say: its "large 2" still lies where "large 1" lies now.
+    let ((one, _), (two, _)) = (find(&image, b"large 1"), find(&image, b"large 2"));
+    let page = u64_at(&image, one + 9);
+    set(&mut image, two + 9, page.to_le_bytes());
+    reseal(&mut image, two);
+    let db = open(&image);
+    let txn = db.begin_read().unwrap();
+    let a = txn.bucket("a").unwrap().unwrap();
+    assert_eq!(a.get("large 1").unwrap(), Some(&[1; 5000][..]));
+    assert!(matches!(a.get("large 2"), Err(Error::Corrupt { .. })), "a value that was never stored under this key");
+}
+
+/// A value may hold the image of a page. Once it was read as a value, it is believed as a page, and was never verified as one.
+#[test]
+fn a_value_is_not_a_page() {
+    let mut image = image(|db| {
+        db.exec(|txn| {
+            txn.bucket_mut("values")?.put("large", vec![0; PAGE])?;
+            txn.bucket_mut("evil")?.put("k", "v")
+        })
+        .unwrap();
+    });
+    let (large, _) = find(&image, b"large");
+    let no = u64_at(&image, large + 7) as usize;
+    // A leaf that is full, and whose second record is out of bounds, as verification would notice.
+    let mut leaf = vec![0; PAGE];
+    set(&mut leaf, 4, [1, 0, 2, 0]);
+    set(&mut leaf, 8, (no as u64).to_le_bytes());
+    set(&mut leaf, 24, ((PAGE - 48) as u16).to_le_bytes());
+    set(&mut leaf, 32, [0, 0, 0, b'a']);
+    set(&mut leaf, 36, 4086u16.to_le_bytes());
+    set(&mut leaf, 38, 1u16.to_le_bytes());
+    set(&mut leaf, 40, [0, 0, 0, b'z']);
+    set(&mut leaf, 44, 4091u16.to_le_bytes());
+    set(&mut leaf, 46, 500u16.to_le_bytes());
+    set(&mut leaf, 4086, b"\0\0a");
+    image[no * PAGE..][..PAGE].copy_from_slice(&leaf);
+    set(&mut image, large + 7 + 24, crc32c(&[&leaf]).to_le_bytes());
+    reseal(&mut image, large);
+    let (evil, _) = find(&image, b"evil");
+    set(&mut image, evil + 6, (no as u64).to_le_bytes());
+    set(&mut image, evil + 14, 2u64.to_le_bytes());
+    reseal(&mut image, evil);
+    in_time(move || {
+        let db = open(&image);
+        let txn = db.begin_read().unwrap();
+        assert_eq!(txn.bucket("values").unwrap().unwrap().get("large").unwrap().map(<[u8]>::len), Some(PAGE));
+        let result = db.exec(|txn| txn.bucket_mut("evil")?.put("c", "w"));
+        assert!(matches!(result, Err(Error::Corrupt { .. })), "{result:?}");
+    });
+}
+
+/// Entry counts that overflow their sum.
+#[test]
+fn entry_counts_beyond_all_measure() {
+    let mut image = image(|db| {
+        db.exec(|txn| {
+            let mut a = txn.bucket_mut("a")?;
+            (0..400).try_for_each(|n| a.put(format!("{n:03}"), [1; 100]))
+        })
+        .unwrap();
+    });
+    let (record, _) = find(&image, b"a");
+    let root = u64_at(&image, record + 3) as usize * PAGE;
+    set(&mut image, record + 11, u64::MAX.to_le_bytes());
+    reseal(&mut image, record);
+    let places = 32 + u16_at(&image, root + 28).next_multiple_of(8) + u16_at(&image, root + 6) * 12;
+    for i in 0..u16_at(&image, root + 6) {
+        let at = u16_at(&image, root + places + i * 4);
+        set(&mut image, root + at, u64::MAX.to_le_bytes());
+    }
+    reseal(&mut image, root);
+    in_time(move || {
+        let db = open(&image);
+        db.check().unwrap();
+        let txn = db.begin_read().unwrap();
+        let a = txn.bucket("a").unwrap().unwrap();
+        println!("{:?} {:?} {:?} {:?}", a.len(), a.rank("399"), a.nth(u64::MAX - 1), a.count_range("100".."300"));
+        println!("{:?}", a.stats());
+        for n in 0..400 {
+            let _any = db.exec(|txn| txn.bucket_mut("a")?.put(format!("{n:03}x"), [1; 100]));
+            let _any = db.exec(|txn| txn.bucket_mut("a")?.delete(format!("{:03}", n * 7 % 400)));
+        }
+        let _any = db.exec(|txn| txn.bucket_mut("a")?.delete_range("100".."300"));
+        let _any = db.exec(|txn| txn.bucket_mut("a")?.clear());
+        db.check().unwrap();
+    });
+}
