@@ -396,3 +396,94 @@ fn entry_counts_beyond_all_measure() {
         db.check().unwrap();
     });
 }
+
+/// Sound pages in the wrong place: two children of a branch change places. A put there must not be lost, nor a page be edited as if
+/// its neighbours were in order.
+#[test]
+fn sound_pages_in_the_wrong_place() {
+    let key = |n: u32| format!("{n:05}");
+    let whole = image(|db| {
+        db.exec(|txn| {
+            let mut a = txn.bucket_mut("a")?;
+            (0..8000).try_for_each(|n| a.put(key(n * 10), [1; 100]))
+        })
+        .unwrap();
+    });
+    let count = u64_at(&whole, newest(&whole) + 48) as usize;
+    let branches: Vec<usize> = (2..count).filter(|no| whole[no * PAGE + 4] == 2).collect();
+    assert!(branches.iter().any(|no| whole[no * PAGE + 5] == 2), "three levels");
+    for seed in 0..40 {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut image = whole.clone();
+        for _ in 0..rng.usize(1..4) {
+            let page = branches[rng.usize(..branches.len())] * PAGE;
+            let count = u16_at(&image, page + 6);
+            let children = page + 32 + u16_at(&image, page + 28).next_multiple_of(8) + count * 4;
+            let (one, two) = (children + rng.usize(..count) * 8, children + rng.usize(..count) * 8);
+            let (first, second) = (u64_at(&image, one), u64_at(&image, two));
+            set(&mut image, one, second.to_le_bytes());
+            set(&mut image, two, first.to_le_bytes());
+            reseal(&mut image, page);
+        }
+        let verify = if seed % 2 == 0 { Verify::Once } else { Verify::Never };
+        in_time(move || {
+            let db = Options::new().verify(verify).open_store(&MemoryStore::with_image(&image)).unwrap();
+            for _ in 0..300 {
+                let from = rng.u32(..80000);
+                let near: Vec<String> = (0..rng.u32(1..60)).map(|n| key(from + n)).collect();
+                let is_put = rng.bool();
+                let result = db.exec(|txn| {
+                    let mut a = txn.bucket_mut("a")?;
+                    for key in &near {
+                        if is_put {
+                            a.put(key, [2; 100])?;
+                        } else {
+                            a.delete(key)?;
+                        }
+                    }
+                    if rng.u32(..20) == 0 {
+                        a.delete_range(key(from)..key(from + rng.u32(..5000)))?;
+                        return Ok(false);
+                    }
+                    Ok(true)
+                });
+                match result {
+                    Ok(true) => db
+                        .view(|txn| {
+                            let a = txn.bucket("a")?.unwrap();
+                            for key in &near {
+                                let found = a.get(key)?;
+                                assert_eq!(found, is_put.then_some(&[2; 100][..]), "seed {seed}, {key}");
+                            }
+                            Ok(())
+                        })
+                        .unwrap(),
+                    Ok(false) | Err(Error::Corrupt { .. }) => {}
+                    Err(error) => panic!("seed {seed}: {error}"),
+                }
+            }
+        });
+    }
+}
+
+/// More dead bytes than the heap has, where nothing is verified.
+#[test]
+fn dead_bytes_beyond_the_heap_unverified() {
+    let mut image = image(|db| {
+        db.exec(|txn| {
+            let mut a = txn.bucket_mut("a")?;
+            (0..100).try_for_each(|n| a.put(format!("{n:03}"), [1; 100]))
+        })
+        .unwrap();
+    });
+    let slot = newest(&image);
+    let catalog = u64_at(&image, slot + 56);
+    for no in (2..u64_at(&image, slot + 48)).filter(|&no| no != catalog).map(|no| no as usize) {
+        set(&mut image, no * PAGE + 26, u16::MAX.to_le_bytes());
+        reseal(&mut image, no * PAGE);
+    }
+    let db = Options::new().verify(Verify::Never).open_store(&MemoryStore::with_image(&image)).unwrap();
+    let _any = db.view(|txn| txn.bucket("a")?.unwrap().stats());
+    let result = db.exec(|txn| txn.bucket_mut("a")?.delete("050"));
+    assert!(matches!(result, Err(Error::Corrupt { .. })), "{result:?}");
+}

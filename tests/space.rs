@@ -1,7 +1,7 @@
 //! Free space: the log that remembers it stays true and small, whatever is freed, through reopening after every few commits.
 
 use folio::disk::MemoryStore;
-use folio::{Database, Options, Result};
+use folio::{Database, Durability, Options, Result};
 
 fn assert_sound(db: &Database) {
     let report = db.check().unwrap();
@@ -82,6 +82,23 @@ fn the_file_shrinks_and_grows_again_without_a_page_lost_or_found_twice() -> Resu
         }
     }
     assert!(longest > shortest + (1 << 20), "{shortest} to {longest} bytes");
+    Ok(())
+}
+
+#[test]
+fn relaxed_commits_and_syncs_cut_the_file_too() -> Result<()> {
+    let disk = MemoryStore::new();
+    let db = Options::new().durability(Durability::Relaxed).open_store(&disk)?;
+    db.exec(|txn| txn.bucket_mut("b")?.put("large", vec![1; 20 << 20]))?;
+    db.sync()?;
+    assert!(db.stats()?.file_len > 20 << 20);
+    db.exec(|txn| txn.bucket_mut("b")?.clear())?;
+    db.sync()?;
+    db.exec(|txn| txn.bucket_mut("b")?.put("k", "v"))?;
+    db.sync()?;
+    let stats = db.stats()?;
+    assert!(stats.file_len < 4 << 20, "{stats:?}");
+    assert_sound(&db);
     Ok(())
 }
 

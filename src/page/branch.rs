@@ -208,11 +208,11 @@ fn place(page: &[u8], i: usize) -> Place {
     *view(page).place(i).expect("a dirty branch is well formed")
 }
 
-/// Bytes of prefix, slots and records that are in use.
+/// Bytes of prefix, slots and records that are in use. Saturates, for a page that nobody verified.
 pub(crate) fn live_len(page: &[u8]) -> usize {
     let header = header(page);
-    slots_start(prefix_len(page)) - HEADER_LEN + slot_count(page) * SLOT_LEN + usize::from(header.heap_len.get())
-        - usize::from(header.dead_len.get())
+    let arrays = slots_start(prefix_len(page)) - HEADER_LEN + slot_count(page) * SLOT_LEN;
+    (arrays + usize::from(header.heap_len.get())).saturating_sub(usize::from(header.dead_len.get()))
 }
 
 pub(crate) fn set_child(page: &mut [u8], i: usize, no: PageNo) {

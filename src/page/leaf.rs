@@ -187,11 +187,11 @@ impl<'a> Leaf<'a> {
     }
 }
 
-/// Bytes of slots and records that are in use.
+/// Bytes of slots and records that are in use. Saturates, for a page that nobody verified.
 pub(crate) fn live_len(page: &[u8]) -> usize {
     let header = header(page);
-    usize::from(header.slot_count.get()) * SLOT_LEN + usize::from(header.heap_len.get())
-        - usize::from(header.dead_len.get())
+    let used = usize::from(header.slot_count.get()) * SLOT_LEN + usize::from(header.heap_len.get());
+    used.saturating_sub(usize::from(header.dead_len.get()))
 }
 
 fn slot_count(page: &[u8]) -> usize {

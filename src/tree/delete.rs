@@ -42,7 +42,7 @@ pub(crate) fn delete_range<P: PagesMut>(
     if tree.depth == 0 || is_empty(bounds) {
         return Ok(0);
     }
-    let cut = cut(pages, tree.root, tree.depth - 1, bounds)?;
+    let cut = cut(tree, pages, &mut Path::EMPTY, tree.root, bounds)?;
     if cut.removed == 0 {
         return Ok(0);
     }
@@ -80,8 +80,16 @@ struct Cut {
     removed: u64,
 }
 
-fn cut<P: PagesMut>(pages: &mut P, no: PageNo, level: usize, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<Cut> {
-    if level == 0 { cut_leaf(pages, no, bounds) } else { cut_branch(pages, no, level, bounds) }
+/// Cuts the range out of the page `no`, to which `path` leads, and all below it.
+fn cut<P: PagesMut>(
+    tree: &Tree,
+    pages: &mut P,
+    path: &mut Path,
+    no: PageNo,
+    bounds: (Bound<&[u8]>, Bound<&[u8]>),
+) -> Result<Cut> {
+    path.check_place(tree, pages.view(), pages.view().page(no)?, path.len)?;
+    if path.len + 1 == tree.depth { cut_leaf(pages, no, bounds) } else { cut_branch(tree, pages, path, no, bounds) }
 }
 
 fn cut_leaf<P: PagesMut>(pages: &mut P, no: PageNo, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<Cut> {
@@ -113,11 +121,13 @@ fn cut_leaf<P: PagesMut>(pages: &mut P, no: PageNo, bounds: (Bound<&[u8]>, Bound
 }
 
 fn cut_branch<P: PagesMut>(
+    tree: &Tree,
     pages: &mut P,
+    path: &mut Path,
     no: PageNo,
-    level: usize,
     bounds: (Bound<&[u8]>, Bound<&[u8]>),
 ) -> Result<Cut> {
+    let level = tree.depth - 1 - path.len;
     let branch = Branch::view(pages.view().page(no)?, level)?;
     // Children strictly between these two lie wholly inside the bounds.
     let first = match bounds.0 {
@@ -138,7 +148,9 @@ fn cut_branch<P: PagesMut>(
             changes.push((i, None));
             continue;
         }
-        let cut = cut(pages, child, level - 1, bounds)?;
+        path.push(no, i);
+        let cut = cut(tree, pages, path, child, bounds)?;
+        path.len -= 1;
         if cut.removed == 0 {
             continue;
         }
@@ -222,9 +234,9 @@ fn rebalance<P: PagesMut>(tree: &mut Tree, pages: &mut P, path: &Path) -> Result
         } else if live_len(page) < underfull(pages.page_len()) {
             let level = tree.depth - 1 - step;
             let siblings = Branch::view(pages.page_mut(parent), level + 1)?.len();
-            let merged = slot > 0 && merge(pages, parent, slot - 1, level)?;
+            let merged = slot > 0 && merge(tree, pages, path, step - 1, slot - 1)?;
             if !merged && slot + 1 < siblings {
-                merge(pages, parent, slot, level)?;
+                merge(tree, pages, path, step - 1, slot)?;
             }
         }
     }
@@ -246,8 +258,9 @@ fn rebalance<P: PagesMut>(tree: &mut Tree, pages: &mut P, path: &Path) -> Result
     }
 }
 
-/// Merges the children in slots `i` and `i + 1` of a dirty branch, if one page can hold both. Answers whether it did.
-fn merge<P: PagesMut>(pages: &mut P, parent: PageNo, i: usize, level: usize) -> Result<bool> {
+/// Merges the children in slots `i` and `i + 1` of the dirty branch at `step`, if one page can hold both. Answers whether it did.
+fn merge<P: PagesMut>(tree: &Tree, pages: &mut P, path: &Path, step: usize, i: usize) -> Result<bool> {
+    let (parent, level) = (path.nos[step], tree.depth - 2 - step);
     let view = pages.view();
     let branch = Branch::view(view.page(parent)?, level + 1)?;
     let (left, right) = (branch.child(i)?, branch.child(i + 1)?);
@@ -255,12 +268,10 @@ fn merge<P: PagesMut>(pages: &mut P, parent: PageNo, i: usize, level: usize) -> 
     let entry_count = branch.entries_in(i..i + 2)?;
     let (left_page, right_page) = (view.page(left)?, view.page(right)?);
     // The siblings may be pages that nobody has looked at yet.
-    if level == 0 {
-        Leaf::view(left_page)?;
-        Leaf::view(right_page)?;
-    } else {
-        Branch::view(left_page, level)?;
-        Branch::view(right_page, level)?;
+    let mut beside = path.clone();
+    for (slot, page) in [(i, left_page), (i + 1, right_page)] {
+        beside.slots[step] = slot as u16;
+        beside.check_place(tree, view, page, step + 1)?;
     }
     if live_len(left_page) + live_len(right_page) + HEADER_LEN > pages.page_len() {
         return Ok(false);

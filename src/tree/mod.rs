@@ -6,6 +6,8 @@
 //! - T2: no page of a tree is empty; an empty tree has no page.
 //! - T3: the parent of a dirty page is dirty, up to the root.
 //! - T4: a branch knows the number of entries below each child.
+//! - T5: the keys of a dirty page lie between the separators around it. A clean page may be sound and yet lie in the wrong place; so
+//!   this is checked before it becomes dirty, and the edits rely on it.
 
 pub(crate) mod check;
 pub(crate) mod cursor;
@@ -15,6 +17,8 @@ pub(crate) mod range;
 
 #[cfg(test)]
 mod tests;
+
+use std::borrow::Cow;
 
 use zerocopy::little_endian::U64;
 
@@ -256,5 +260,40 @@ impl Path {
 
     fn slot(&self, step: usize) -> usize {
         usize::from(self.slots[step])
+    }
+
+    /// Whether the keys of `page`, to which the first `len` steps lead, lie between the separators around it (T5).
+    fn check_place<'p>(&self, tree: &Tree, pages: impl Pages<'p>, page: &'p [u8], len: usize) -> Result<()> {
+        let level_at = |step: usize| tree.depth - 1 - step;
+        let (first, last) = match level_at(len) {
+            0 => {
+                let leaf = Leaf::view(page)?;
+                (Cow::from(leaf.key(0)?), Cow::from(leaf.key(leaf.len() - 1)?))
+            }
+            level => {
+                let branch = Branch::view(page, level)?;
+                if branch.len() == 1 {
+                    return Ok(());
+                }
+                (Cow::from(branch.separator(1)?), Cow::from(branch.separator(branch.len() - 1)?))
+            }
+        };
+        let (mut lower, mut upper) = (None, None);
+        for step in (0..len).rev() {
+            let branch = Branch::view(pages.page(self.nos[step])?, level_at(step))?;
+            let slot = self.slot(step);
+            if lower.is_none() && slot > 0 {
+                lower = Some(branch.separator(slot)?);
+            }
+            if upper.is_none() && slot + 1 < branch.len() {
+                upper = Some(branch.separator(slot + 1)?);
+            }
+        }
+        let is_in_place = lower.is_none_or(|lower| lower[..] <= *first) && upper.is_none_or(|upper| *last < upper[..]);
+        if is_in_place {
+            Ok(())
+        } else {
+            Err(crate::page::corrupt(page, "keys outside the separators around the page"))
+        }
     }
 }

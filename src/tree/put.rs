@@ -71,10 +71,11 @@ impl Finger {
         }
         for step in 0..self.path.len {
             let no = self.path.nos[step];
-            let dirty = pages.touch(no)?;
-            if dirty == no {
+            if no.as_dirty().is_some() {
                 continue;
             }
+            self.path.check_place(tree, pages.view(), pages.view().page(no)?, step)?;
+            let dirty = pages.touch(no)?;
             self.path.nos[step] = dirty;
             match step.checked_sub(1) {
                 None => tree.root = dirty,

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::dirty::DirtyPages;
 use super::space::{Record, Space};
-use super::write::{WritePages, WriteTxn, growth_step};
+use super::write::{WritePages, WriteTxn};
 use super::{Committed, Snapshot};
 use crate::error::Result;
 use crate::options::Durability;
@@ -79,7 +79,7 @@ pub(super) fn commit(txn: &mut WriteTxn, durability: Durability) -> Result<TxnId
     if writer.unsynced_len >= shared.options.sync_bytes {
         writer.make_durable(&shared)?;
     }
-    cut_store(pages);
+    writer.cut_store(&shared);
     Ok(fields.txn)
 }
 
@@ -218,28 +218,5 @@ fn meta_fields(pages: &WritePages, catalog: Tree, record: &Record) -> MetaFields
         log_head,
         log_count,
         ..before
-    }
-}
-
-/// Cuts free space off the end of the store, if it is more than a growth step and nothing pinned reaches there (I7).
-fn cut_store(pages: &mut WritePages) {
-    let shared = pages.shared.clone();
-    let page_len = pages.page_len() as u64;
-    let writer = pages.writer_mut();
-    let page_count = writer.meta.fields().page_count;
-    let needed = page_count * page_len;
-    let is_needed = |committed: &Committed| committed.page_count > page_count;
-    if writer.file_len - needed <= growth_step(needed)
-        || writer.durable != writer.meta.txn()
-        || writer.history.values().any(is_needed)
-    {
-        return;
-    }
-    shared.unmap_from(page_count);
-    // The commit is done whether or not the file gets shorter; if not now, then after a later one.
-    if shared.store.set_len(needed).is_ok() {
-        writer.file_len = needed;
-    } else {
-        shared.unmap_from(writer.file_len / page_len);
     }
 }

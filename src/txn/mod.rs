@@ -446,7 +446,28 @@ impl Writer {
         shared.write_meta(&self.meta, self.slot)?;
         shared.sync_store(None)?;
         self.is_durable(shared);
+        self.cut_store(shared);
         Ok(())
+    }
+
+    /// Cuts free space off the end of the store, if it is more than a growth step and nothing pinned reaches there (I7).
+    fn cut_store(&mut self, shared: &Shared) {
+        let page_len = shared.options.page_len as u64;
+        let page_count = self.meta.fields().page_count;
+        let needed = page_count * page_len;
+        if self.file_len - needed <= write::growth_step(needed)
+            || self.durable != self.meta.txn()
+            || self.history.values().any(|committed| committed.page_count > page_count)
+        {
+            return;
+        }
+        shared.unmap_from(page_count);
+        // What is durable is so whether or not the file gets shorter; if not now, then after a later commit.
+        if shared.store.set_len(needed).is_ok() {
+            self.file_len = needed;
+        } else {
+            shared.unmap_from(self.file_len / page_len);
+        }
     }
 
     /// Leaves in the other slot a copy of the last meta that says synced. Until then a damaged page of the last commit looks like
@@ -466,6 +487,7 @@ impl Writer {
         self.durable_slot = self.slot;
         self.unsynced_len = 0;
         let pins = shared.pins(self);
+        self.history.retain(|txn, _| pins.binary_search(txn).is_ok());
         if let Some(space) = &mut self.space {
             space.reclaim(&pins);
         }
