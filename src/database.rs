@@ -16,7 +16,7 @@ use crate::disk::store::Store;
 use crate::error::{Error, Result};
 use crate::options::{Advice, Options};
 use crate::page::space_log::Extent;
-use crate::page::{FIRST_PAGE, TxnId};
+use crate::page::{SLOT_PAGES, TxnId};
 use crate::tree::check::{Auditor, check, describe};
 use crate::txn::extents::ExtentSet;
 use crate::txn::read::ReadTxn;
@@ -216,6 +216,7 @@ impl Database {
         let oldest_pinned = pins.first().copied();
         let committed = |txn| figures.committed.iter().find(|(committed, _)| *committed == txn).map(|(_, at)| *at);
         let page_count = figures.meta.fields().page_count;
+        let meta_pages = SLOT_PAGES.len() as u64;
         let pending_pages = figures.held_pages.iter().map(|(_, pages)| pages).sum();
         // What the newest or the last durable snapshot holds back, no reader does.
         let is_readers = |txn: TxnId| txn != figures.txn && txn != figures.durable;
@@ -226,8 +227,8 @@ impl Database {
             page_size: shared.options.page_len as u32,
             file_len: shared.file_len()?,
             page_count,
-            meta_pages: FIRST_PAGE,
-            used_pages: page_count - FIRST_PAGE - figures.free_pages - pending_pages,
+            meta_pages,
+            used_pages: page_count - meta_pages - figures.free_pages - pending_pages,
             free_pages: figures.free_pages,
             pending_pages,
             txn_id: figures.txn,
@@ -268,9 +269,9 @@ impl Database {
             std::thread::yield_now();
         };
         let mut audit = Audit {
-            owned: ExtentSet::default(),
+            owned: SLOT_PAGES.iter().map(|&slot| Extent::new(slot, 1)).collect(),
             page_count: txn.page_count(),
-            seen: FIRST_PAGE,
+            seen: SLOT_PAGES.len() as u64,
             bucket: None,
             progress,
             report: CheckReport { pages: txn.page_count(), buckets: 0, entries: 0, problems: Vec::new() },
@@ -440,7 +441,7 @@ impl<F: FnMut(u64, u64)> Audit<F> {
 
     /// P4: what nobody owns is lost.
     fn lost_pages(&mut self) {
-        let mut next = FIRST_PAGE;
+        let mut next = 0;
         let mut lost = Vec::new();
         for owned in self.owned.iter().chain([Extent::new(self.page_count, 0)]) {
             if owned.first > next {
@@ -459,7 +460,7 @@ impl<F: FnMut(u64, u64)> Audit<F> {
 
 impl<F: FnMut(u64, u64)> Auditor for Audit<F> {
     fn claim(&mut self, extent: Extent) -> bool {
-        if extent.first < FIRST_PAGE || extent.first.checked_add(extent.count).is_none_or(|end| end > self.page_count) {
+        if extent.first.checked_add(extent.count).is_none_or(|end| end > self.page_count) || extent.has_slot() {
             self.problem(Some(extent.first), "a page number outside the file".to_string());
             return false;
         }

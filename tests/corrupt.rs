@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use common::{seal_meta, seal_page, set, u16_at, u64_at};
+use common::{seal_meta, seal_page, set, slots, u16_at, u64_at};
 use folio::disk::MemoryStore;
 use folio::{Bucket, Database, Durability, Entry, Error, Options, Result, Verify, WriteTxn};
 
@@ -73,18 +73,19 @@ impl Sample {
         }
         drop(db);
         let image = disk.image();
-        assert!(u64_at(&image, 88).max(u64_at(&image, page_size as usize + 88)) > 0, "it has a space log");
+        let log_count = slots(page_size as usize).map(|at| u64_at(&image, at + 88));
+        assert!(log_count[0].max(log_count[1]) > 0, "it has a space log");
         Sample { options, page_size: page_size as usize, image, older, states, stored }
     }
 
     /// The number of pages in use, without the room to grow.
     fn page_count(&self) -> usize {
-        u64_at(&self.image, 48).max(u64_at(&self.image, self.page_size + 48)) as usize
+        slots(self.page_size).map(|at| u64_at(&self.image, at + 48)).into_iter().max().unwrap() as usize
     }
 
     /// Pages with a header that the newest snapshot can reach, the space log's among them.
     fn reachable(&self) -> Vec<usize> {
-        let slot = [0, self.page_size].into_iter().max_by_key(|&at| u64_at(&self.image, at + 40)).unwrap();
+        let slot = slots(self.page_size).into_iter().max_by_key(|&at| u64_at(&self.image, at + 40)).unwrap();
         let mut found = Vec::new();
         let mut log = u64_at(&self.image, slot + 80) as usize;
         for _ in 0..u64_at(&self.image, slot + 88) {
@@ -493,8 +494,8 @@ fn pages_of_an_older_state_yield_nothing_that_never_was() {
                 let mut rng = fastrand::Rng::with_seed(seed << 32 | n);
                 let mut image = sample.image.clone();
                 for _ in 0..rng.usize(1..20) {
-                    let slot_or_page = if n % 5 == 0 { 0..2 } else { 2..older_pages };
-                    let at = rng.usize(slot_or_page) * sample.page_size;
+                    let slot = slots(sample.page_size)[rng.usize(..2)];
+                    let at = if n % 5 == 0 { slot } else { rng.usize(1..older_pages) * sample.page_size };
                     image[at..at + sample.page_size].copy_from_slice(&sample.older[at..at + sample.page_size]);
                 }
                 let mut run = Trial::new(&sample, n);
@@ -516,8 +517,8 @@ fn t02_a_meta_without_its_root_is_not_trusted() {
         // Not closed: the two slots hold the two last commits.
         let mut image = disk.image();
         trust(&mut image, sample.page_size);
-        let slots = [0, sample.page_size].map(|at| (u64_at(&image, at + 40), u64_at(&image, at + 56) as usize));
-        let ((newest, root), (older, _)) = (slots[0].max(slots[1]), slots[0].min(slots[1]));
+        let [a, b] = slots(sample.page_size).map(|at| (u64_at(&image, at + 40), u64_at(&image, at + 56) as usize));
+        let ((newest, root), (older, _)) = (a.max(b), a.min(b));
         let at = root * sample.page_size;
         let page = at..at + sample.page_size;
         let id = |image: &[u8]| {
@@ -547,7 +548,7 @@ fn t02_a_meta_without_its_root_is_not_trusted() {
         drop(db);
         let mut image = disk.image();
         trust(&mut image, sample.page_size);
-        for at in [0, sample.page_size] {
+        for at in slots(sample.page_size) {
             let root = u64_at(&image, at + 56) as usize;
             image[root * sample.page_size..][..sample.page_size].fill(0);
         }
@@ -644,7 +645,7 @@ fn forge_page(rng: &mut fastrand::Rng, image: &mut [u8], no: usize, all: &[usize
 
 /// Makes both slots trusted whatever happened to the pages that they name.
 fn trust(image: &mut [u8], page_size: usize) {
-    for at in [0, page_size] {
+    for at in slots(page_size) {
         let slot = &mut image[at..at + 4096];
         set(slot, 96, [1; 1]);
         seal_meta(slot);
@@ -654,13 +655,13 @@ fn trust(image: &mut [u8], page_size: usize) {
 /// Changes a field of the newer meta slot, or of both, and makes the checksum right again.
 fn forge_meta(rng: &mut fastrand::Rng, image: &mut [u8], all: &[usize], page_size: usize) {
     let pages = (image.len() / page_size) as u64;
-    let newest = [0, page_size].into_iter().max_by_key(|&at| u64_at(image, at + 40)).unwrap();
+    let newest = slots(page_size).into_iter().max_by_key(|&at| u64_at(image, at + 40)).unwrap();
     let (wide, other) = (absurd(rng, pages), all[rng.usize(..all.len())] as u64);
     let field = rng.u32(..9);
     let word = rng.usize(..60);
     let depth = [0, 1, 2, 3, 5, 31, 32, 33, 255][rng.usize(..9)];
-    let slots = if rng.bool() { vec![0, page_size] } else { vec![newest] };
-    for at in slots {
+    let forged = if rng.bool() { slots(page_size).to_vec() } else { vec![newest] };
+    for at in forged {
         let slot = &mut image[at..at + 4096];
         match field {
             0 => set(slot, 48, wide.to_le_bytes()),

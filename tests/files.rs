@@ -225,13 +225,13 @@ fn t29_another_format_version_is_refused() {
     let good = fs::read(&path).unwrap();
     for version in [0u32, 2, 9, u32::MAX] {
         let mut bytes = good.clone();
-        for slot in [0, 4096] {
+        for slot in [0, 8 * 4096] {
             bytes[slot + 8..slot + 12].copy_from_slice(&version.to_le_bytes());
         }
         fs::write(&path, &bytes).unwrap();
         refused(&path, |error| matches!(error, Error::Version { found, supported: 1 } if *found == version));
         // With the second slot in shreds it is still said.
-        bytes[4096..8192].fill(0x55);
+        bytes[8 * 4096..9 * 4096].fill(0x55);
         fs::write(&path, &bytes).unwrap();
         refused(&path, |error| matches!(error, Error::Version { found, .. } if *found == version));
     }
@@ -246,12 +246,12 @@ fn two_damaged_meta_slots_are_corruption() {
     for at in [12, 16, 41, 50, 60, 96, 130, 4095] {
         let mut bytes = good.clone();
         bytes[at] ^= 0x20;
-        bytes[4096 + at] ^= 0x20;
+        bytes[8 * 4096 + at] ^= 0x20;
         fs::write(&path, &bytes).unwrap();
         refused(&path, |error| matches!(error, Error::Corrupt { page: 0, .. }));
     }
     // One of the two is enough.
-    for slot in [0, 4096] {
+    for slot in [0, 8 * 4096] {
         let mut bytes = good.clone();
         bytes[slot..slot + 4096].fill(0);
         fs::write(&path, &bytes).unwrap();

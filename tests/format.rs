@@ -24,10 +24,11 @@ struct Raw<'a> {
 
 impl<'a> Raw<'a> {
     fn open(bytes: &'a [u8], boot_id: [u8; 16]) -> Raw<'a> {
-        let mut raw = Raw { bytes, page_size: 0, boot_id, meta: &[], used: BTreeSet::from([0, 1]) };
+        let mut raw = Raw { bytes, page_size: 0, boot_id, meta: &[], used: BTreeSet::from([0, 8]) };
         let first = raw.slot(0);
         let sizes = first.map_or(vec![4096, 8192, 16384, 32768, 65536], |slot| vec![u32_at(slot, 16) as usize]);
-        let second = sizes.into_iter().find_map(|at| raw.slot(at).filter(|slot| u32_at(slot, 16) as usize == at));
+        let second =
+            sizes.into_iter().find_map(|size| raw.slot(8 * size).filter(|slot| u32_at(slot, 16) as usize == size));
         raw.meta = first.into_iter().chain(second).max_by_key(|slot| u64_at(slot, 40)).expect("a slot to trust");
         raw.page_size = u32_at(raw.meta, 16) as usize;
         raw
@@ -284,31 +285,36 @@ fn a_tiny_database_byte_for_byte() {
     let image = disk.image();
 
     // The commit went to the second slot; the first still has the empty database.
-    let meta = &image[4096..8192];
+    let meta = &image[8 * 4096..9 * 4096];
     assert_eq!(meta[..8], *b"folio\r\n\0");
     assert_eq!((u32_at(meta, 8), u32_at(meta, 16), u32_at(meta, 20)), (1, 4096, 0));
     assert_eq!((u64_at(meta, 40), u64_at(&image, 40)), (2, 1));
     assert_eq!(meta[24..40], image[24..40], "the database id");
-    // Large values are placed when they are put; then the bucket's leaf, and the catalog's.
-    assert_eq!(u64_at(meta, 48), 6);
-    assert_eq!((u64_at(meta, 56), u64_at(meta, 64), meta[72], &meta[73..80]), (5, 1, 1, &[0; 7][..]));
+    // The large value lies behind all that is there; the bucket's leaf, and the catalog's, lie behind the slot.
+    assert_eq!(u64_at(meta, 48), 18);
+    assert_eq!((u64_at(meta, 56), u64_at(meta, 64), meta[72], &meta[73..80]), (9, 1, 1, &[0; 7][..]));
     assert_eq!((u64_at(meta, 80), u64_at(meta, 88)), (0, 0), "no space log");
     assert_eq!(meta[96], 2, "a digest");
-    assert_eq!(words(meta, 120, 4), [3, 2, 1 << 32, 2 << 24 | 4], "taken: four pages from page 2 on");
-    assert!(meta[152..].iter().all(|&byte| byte == 0));
+    assert_eq!(
+        words(meta, 120, 5),
+        [8, 1, 2, 1 << 24 | 7, 9 << 24 | 7],
+        "at first the pages behind the slots are free"
+    );
+    assert_eq!(words(meta, 160, 4), [2, 2 << 32, 9 << 24 | 2, 16 << 24 | 2], "taken: two pages, and two");
+    assert!(meta[192..].iter().all(|&byte| byte == 0));
 
-    assert!(image[2 * 4096..2 * 4096 + 5000] == [b'p'; 5000]);
-    assert!(image[2 * 4096 + 5000..4 * 4096].iter().all(|&byte| byte == 0));
+    assert!(image[16 * 4096..16 * 4096 + 5000] == [b'p'; 5000]);
+    assert!(image[16 * 4096 + 5000..18 * 4096].iter().all(|&byte| byte == 0));
 
-    let leaf = &image[4 * 4096..5 * 4096];
-    let peach = [&2u64.to_le_bytes()[..], &5000u64.to_le_bytes(), &2u64.to_le_bytes()].concat();
+    let leaf = &image[10 * 4096..11 * 4096];
+    let peach = [&16u64.to_le_bytes()[..], &5000u64.to_le_bytes(), &2u64.to_le_bytes()].concat();
     let peach =
         [&(28u16 | 0x8000).to_le_bytes()[..], b"peach", &peach, &crc32c(&[&[b'p'; 5000]]).to_le_bytes()].concat();
     let pear = [&5u16.to_le_bytes()[..], b"pear", b"green"].concat();
     let heap_at = 4096 - pear.len() - peach.len();
     let heap_len = (4096 - heap_at) as u16;
     assert_eq!(leaf[4..8], [1, 0, 2, 0], "a leaf, level 0, two slots");
-    assert_eq!((u64_at(leaf, 8), u64_at(leaf, 16)), (4, 2));
+    assert_eq!((u64_at(leaf, 8), u64_at(leaf, 16)), (10, 2));
     assert_eq!(leaf[24..32], [&heap_len.to_le_bytes()[..], &[0, 0, 3, 0, 1, 0]].concat(), "prefix pea, large values");
     let slot = |head: &[u8; 4], at: usize, key_len: u8| {
         [&u32::from_be_bytes(*head).to_le_bytes()[..], &(at as u16).to_le_bytes(), &[key_len, 0]].concat()
@@ -318,8 +324,8 @@ fn a_tiny_database_byte_for_byte() {
     assert!(leaf[48..heap_at].iter().all(|&byte| byte == 0));
     assert_eq!(leaf[heap_at..], [peach, pear].concat());
 
-    let catalog = &image[5 * 4096..6 * 4096];
-    let record = [&4u64.to_le_bytes()[..], &2u64.to_le_bytes(), &[1], &[0; 7], &[0; 8]].concat();
+    let catalog = &image[9 * 4096..10 * 4096];
+    let record = [&10u64.to_le_bytes()[..], &2u64.to_le_bytes(), &[1], &[0; 7], &[0; 8]].concat();
     assert_eq!(catalog[4096 - 39..], [&[32, 0][..], b"fruit", &record].concat());
     assert_eq!(catalog[32..40], slot(b"\0\0\0\0", 4096 - 39, 5), "one key is all prefix");
     assert_eq!(u16_at(catalog, 28), 5);
@@ -401,18 +407,18 @@ fn bucket_record(root: u64, count: u64, depth: u8) -> Vec<u8> {
 #[test]
 fn a_file_written_by_hand_opens() {
     for page_size in [4096usize, 65536] {
-        // Pages 2, 3 and 4 are leaves, 5 is the branch above them, 6 the catalog; 7 and 8 are free.
-        let mut hand = Hand { bytes: vec![0; 9 * page_size], page_size, base: 0 };
+        // Pages 2, 3 and 16 are leaves, 17 is the branch above them, 18 the catalog; the others are free.
+        let mut hand = Hand { bytes: vec![0; 20 * page_size], page_size, base: 0 };
         hand.leaf(2, &[(b"", 5, b"empty"), (b"\0", 0, b""), (b"a", 1, b"1")], 0);
         hand.leaf(3, &[(b"user:100", 5, b"Alice"), (b"user:101", 3, b"Bob")], 7);
-        hand.leaf(4, &[(b"user:2", 5, b"Carol"), (b"vser", 4, b"Dave")], 0);
+        hand.leaf(16, &[(b"user:2", 5, b"Carol"), (b"vser", 4, b"Dave")], 0);
         // Separators "user:1" and "user:2", sharing "user:".
-        let branch = hand.page(5);
+        let branch = hand.page(17);
         set(branch, 32, b"user:");
         for (i, suffix) in [&b""[..], b"1", b"2"].into_iter().enumerate() {
             let at = page_size - (i + 1) * 9;
             set(branch, 40 + i * 4, [0, 0, 0, suffix.first().copied().unwrap_or(0)]);
-            set(branch, 52 + i * 8, (2 + i as u64).to_le_bytes());
+            set(branch, 52 + i * 8, [2u64, 3, 16][i].to_le_bytes());
             set(branch, 76 + i * 4, (at as u16).to_le_bytes());
             set(branch, 78 + i * 4, (suffix.len() as u16).to_le_bytes());
             set(branch, at, [3u64, 2, 2][i].to_le_bytes());
@@ -420,10 +426,11 @@ fn a_file_written_by_hand_opens() {
         }
         // The first record has no suffix: nine bytes were set aside for it, of which one is dead.
         set(branch, 26, 1u16.to_le_bytes());
-        hand.header(5, 2, 1, 3, 27, 5);
-        hand.leaf(6, &[(b"empty", 32, &bucket_record(0, 0, 0)), (b"people", 32, &bucket_record(5, 7, 2))], 0);
-        let meta = hand.meta(9, &tree_record(6, 2, 1), &[5, 1, 7 << 24 | 2]);
-        for slot in [0, 1] {
+        hand.header(17, 2, 1, 3, 27, 5);
+        hand.leaf(18, &[(b"empty", 32, &bucket_record(0, 0, 0)), (b"people", 32, &bucket_record(17, 7, 2))], 0);
+        let free = [1 << 24 | 1, 4 << 24 | 4, 9 << 24 | 7, 19 << 24 | 1];
+        let meta = hand.meta(20, &tree_record(18, 2, 1), &[[5, 4].as_slice(), &free].concat());
+        for slot in [0, 8] {
             set(hand.page(slot), 0, &meta);
         }
 
@@ -442,7 +449,7 @@ fn a_file_written_by_hand_opens() {
             assert_eq!((people.get(key).unwrap(), people.rank(key).unwrap()), (Some(value), n as u64));
         }
         assert_eq!(people.get("user:1").unwrap(), None);
-        assert_eq!(db.stats().unwrap().free_pages, 2);
+        assert_eq!(db.stats().unwrap().free_pages, 13);
         db.exec(|txn| txn.bucket_mut("people")?.put("user:102", "Eve")).unwrap();
         assert!(db.check().unwrap().is_ok());
         assert_eq!(db.view(|txn| Ok(txn.bucket("people")?.unwrap().len())).unwrap(), 8);
@@ -468,7 +475,7 @@ fn t11_values_of_a_tebibyte_in_a_file_of_five() {
     // Four values of 1 TiB, one that takes the rest but for a hundred pages, of which 98 are free.
     let mut hand = Hand { bytes: vec![0; 2 * page_size], page_size, base: page_count - 2 };
     let large = |n: u64| {
-        let (first, last) = (2 + n * value_pages, page_count - 100);
+        let (first, last) = (16 + n * value_pages, page_count - 100);
         let len = value_pages.min(last - first) * 65_536;
         [first.to_le_bytes(), len.to_le_bytes(), 5u64.to_le_bytes(), [0; 8]].concat()[..28].to_vec()
     };
@@ -476,11 +483,15 @@ fn t11_values_of_a_tebibyte_in_a_file_of_five() {
     let entries: Vec<(&[u8], u16, &[u8])> = entries.iter().map(|(key, large)| (&key[..], 0x801c, &large[..])).collect();
     hand.leaf(page_count - 2, &entries, 0);
     hand.leaf(page_count - 1, &[(b"a", 32, &bucket_record(page_count - 2, 5, 1))], 1);
-    let meta = hand.meta(page_count, &tree_record(page_count - 1, 1, 1), &[5, 1, (page_count - 100) << 24 | 98]);
+    let meta = hand.meta(
+        page_count,
+        &tree_record(page_count - 1, 1, 1),
+        &[5, 3, 1 << 24 | 7, 9 << 24 | 7, (page_count - 100) << 24 | 98],
+    );
     file.write_all_at(&hand.bytes, (page_count - 2) * 65_536).unwrap();
     file.write_all_at(&meta, 0).unwrap();
-    file.write_all_at(&meta, 65_536).unwrap();
-    file.write_all_at(b"here", (2 + 4 * value_pages) * 65_536 - 4).unwrap();
+    file.write_all_at(&meta, 8 * 65_536).unwrap();
+    file.write_all_at(b"here", (16 + 4 * value_pages) * 65_536 - 4).unwrap();
 
     // Its checksums are not asked for: that would take hours.
     let options = Options::new().verify(folio::Verify::Never).create(false);
@@ -489,7 +500,7 @@ fn t11_values_of_a_tebibyte_in_a_file_of_five() {
     let value = txn.bucket("a").unwrap().unwrap().get("3").unwrap().unwrap();
     assert_eq!((value.len(), &value[(1 << 40) - 4..], value[1 << 32]), (1 << 40, &b"here"[..], 0));
     let stats = db.stats().unwrap();
-    assert_eq!((stats.page_count, stats.free_pages, stats.file_len), (page_count, 98, page_count * 65_536));
+    assert_eq!((stats.page_count, stats.free_pages, stats.file_len), (page_count, 112, page_count * 65_536));
     drop(txn);
     // Written past 4 TiB; and a tebibyte is let go of, which is one page more than a word of a space record tells.
     db.exec(|txn| {
@@ -498,10 +509,10 @@ fn t11_values_of_a_tebibyte_in_a_file_of_five() {
     })
     .unwrap();
     let stats = db.stats().unwrap();
-    assert_eq!((stats.free_pages + stats.pending_pages, stats.page_count), (value_pages + 98 - 4, page_count));
+    assert_eq!((stats.free_pages + stats.pending_pages, stats.page_count), (value_pages + 112 - 4, page_count));
     drop(db);
     let db = options.open(&path).unwrap();
-    assert_eq!(db.stats().unwrap().free_pages, value_pages + 98 - 4);
+    assert_eq!(db.stats().unwrap().free_pages, value_pages + 112 - 4);
     let txn = db.begin_read().unwrap();
     let a = txn.bucket("a").unwrap().unwrap();
     assert_eq!((a.len(), a.get("0").unwrap(), a.get("5").unwrap()), (5, None, Some(&[7; 200_000][..])));

@@ -7,7 +7,7 @@
 //!   below a pinned snapshot, and `limit` is lowered before the file is cut.
 //! - M2: the bytes of a slice stay unwritten while it lives. Slices are lent to holders of a pinned snapshot, or of the
 //!   write transaction; pages that a pinned snapshot can reach are never written, and the writer writes only pages that it
-//!   took for itself, under `&mut`. Meta slots, the one thing that is overwritten, are never mapped: they are read with
+//!   took for itself, under `&mut`. Meta slots, the one thing that is overwritten, are never lent: they are read with
 //!   `read_at`.
 //! - M3: nobody else writes the file: it is locked. The lock is advisory, so a program that ignores it is outside the
 //!   contract, as it is for every database on a memory map; see the crate docs.
@@ -25,7 +25,8 @@ use zerocopy::FromZeros;
 use crate::error::{Error, Result};
 use crate::options::Verify;
 use crate::page::large::LargeRef;
-use crate::page::{self, FIRST_PAGE, PageNo};
+use crate::page::space_log::Extent;
+use crate::page::{self, PageNo, is_slot};
 
 /// A mapping, shared by whoever needs it.
 #[derive(Clone)]
@@ -193,7 +194,11 @@ impl Map {
         let Ok(len) = usize::try_from(large.len()) else {
             return Err(Error::Corrupt { page: no.get(), what: "a large value that is too large" });
         };
-        let value = self.slice(no, large.page_count(self.page_len()), len)?;
+        let page_count = large.page_count(self.page_len());
+        let value = self.slice(no, page_count, len)?;
+        if Extent::new(no.get(), page_count).has_slot() {
+            return Err(outside(no));
+        }
         if self.values.get(no.get() as usize).is_none_or(|known| known.load(Ordering::Relaxed) != token(large)) {
             self.verify_large(large, value)?;
         }
@@ -203,7 +208,7 @@ impl Map {
     #[inline]
     fn slice(&self, no: PageNo, page_count: u64, len: usize) -> Result<&[u8]> {
         let limit = self.limit.load(Ordering::Relaxed);
-        if no.get() < FIRST_PAGE || no.get() >= limit || page_count > limit - no.get() {
+        if no.get() >= limit || page_count > limit - no.get() {
             return Err(outside(no));
         }
         let at = (no.get() << self.page_shift) as usize;
@@ -249,6 +254,10 @@ impl Map {
 
     #[cold]
     fn verify_page(&self, no: PageNo, page: &[u8]) -> Result<()> {
+        // A slot's bit is never set, so it always comes this way.
+        if is_slot(no.get()) {
+            return Err(outside(no));
+        }
         if self.verify != Verify::Never {
             page::verify(page, no)?;
         }
@@ -374,15 +383,19 @@ mod tests {
 
     #[test]
     fn numbers_outside_the_file_are_refused() {
-        let map = map(&[sealed(2)], Verify::Once);
-        for no in [0, 1, 3, 16, u64::MAX, 1 << 63] {
-            assert!(map.page(PageNo::new(no)).is_err(), "page {no}");
+        for verify in [Verify::Once, Verify::Always, Verify::Never] {
+            let map = map(&(2..12).map(sealed).collect::<Vec<_>>(), verify);
+            assert!(map.page(PageNo::new(7)).is_ok() && map.page(PageNo::new(9)).is_ok());
+            for no in [0, 8, 12, 16, u64::MAX, 1 << 63] {
+                assert!(map.page(PageNo::new(no)).is_err(), "page {no}");
+            }
+            for (no, len) in [(11, 4097), (2, u64::MAX), (u64::MAX, 1), (12, 0), (0, 1), (8, 1), (7, 4097), (2, 40_000)]
+            {
+                let large = LargeRef::new(PageNo::new(no), len, TxnId::new(1), 0);
+                assert!(map.large(&large).is_err(), "{len} bytes at {no}");
+            }
+            map.prefetch::<4>(PageNo::new(u64::MAX), 0);
         }
-        for (no, len) in [(2, 4097), (2, u64::MAX), (u64::MAX, 1), (3, 0)] {
-            let large = LargeRef::new(PageNo::new(no), len, TxnId::new(1), 0);
-            assert!(map.large(&large).is_err(), "{len} bytes at {no}");
-        }
-        map.prefetch::<4>(PageNo::new(u64::MAX), 0);
     }
 
     #[test]

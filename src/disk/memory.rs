@@ -378,6 +378,10 @@ impl Store for MemoryDisk {
         Ok(())
     }
 
+    fn ready(&self, _at: u64, _len: u64) -> io::Result<()> {
+        Ok(())
+    }
+
     fn region(&self, len: u64) -> io::Result<Region> {
         let mut inner = self.store.inner();
         inner.reserve(len)?;

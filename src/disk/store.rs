@@ -24,6 +24,9 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Grows, with zeros for which there is room on the disk, or cuts off the end.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
+    /// Makes the next write to a range that was never written as cheap to sync as any later one. The range stays zero.
+    fn ready(&self, at: u64, len: u64) -> io::Result<()>;
+
     /// Maps the first `len` bytes, of which not all need exist yet.
     fn region(&self, len: u64) -> io::Result<Region>;
 

@@ -5,20 +5,24 @@
 //! `n * page_size`. Bytes that no field or record uses are zero. Checksums are CRC32C (Castagnoli).
 //!
 //! ```text
-//! page 0   page 1   page 2 ...                                    page_count - 1 | room to grow
-//! +--------+--------+--------+--------+--------+--------+--------+--------+------|- - - - - -
-//! | meta A | meta B | leaf   | branch | large  | (large)| log    | free   | ...  |
-//! +--------+--------+--------+--------+--------+--------+--------+--------+------|- - - - - -
+//! page 0   page 1 ... 7      page 8   page 9 ... 15     page 16 ...      page_count - 1 | room to grow
+//! +--------+--------+- - - -+--------+--------+- - - -+--------+--------+- - - -+------|- - - - - -
+//! | meta A | branch | ...   | meta B | free   | ...   | leaf   | large  | log   | ...  |
+//! +--------+--------+- - - -+--------+--------+- - - -+--------+--------+- - - -+------|- - - - - -
 //! ```
 //!
-//! The file may be longer than `page_count` pages; what lies behind is room to grow.
+//! A file has 16 pages at least. It may be longer than `page_count` pages; what lies behind is room to grow.
 //!
 //! ## Meta slots ([`meta`])
 //!
-//! The first 4,096 bytes of pages 0 and 1 (whatever the page size) are the two meta slots. A commit overwrites the slot
+//! The first 4,096 bytes of pages 0 and 8 (whatever the page size) are the two meta slots. A commit overwrites the slot
 //! that does not hold the last durable commit. A reader takes the slot with the highest transaction id that passes its
 //! checksum, whose `page_count` pages fit the file, and that is *trusted*; else the other one. If slot A is unreadable,
-//! slot B is looked for at 4096, 8192, ... 65536.
+//! slot B is looked for at 8 * 4096, 8 * 8192, ... 8 * 65536.
+//!
+//! The pages behind a slot, 1 to 7 and 9 to 15, are pages like any other. A writer does well to keep them for pages that every
+//! commit writes anew, such as the roots: then these and the meta lie in a row, and are one transfer to the disk. Another place
+//! is as good to a reader.
 //!
 //! | at | size | field |
 //! |---|---|---|
@@ -186,8 +190,16 @@ impl fmt::Display for TxnId {
 pub(crate) const PAGE_LEN_MIN: usize = 4096;
 pub(crate) const PAGE_LEN_MAX: usize = 65536;
 
-/// The first page that is not a meta slot.
-pub(crate) const FIRST_PAGE: u64 = 2;
+/// The pages that the meta slots A and B begin.
+pub(crate) const SLOT_PAGES: [u64; 2] = [0, 8];
+
+/// The first page that does not lie beside a meta slot; no file has fewer pages.
+pub(crate) const BESIDE_END: u64 = 16;
+
+/// Whether a page is a meta slot's.
+pub(crate) fn is_slot(no: u64) -> bool {
+    SLOT_PAGES.contains(&no)
+}
 
 /// No tree is deeper. With two entries a page, the least that a page can hold, that is four billion leaves.
 pub(crate) const DEPTH_MAX: usize = 32;

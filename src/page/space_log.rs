@@ -3,7 +3,7 @@
 use zerocopy::little_endian::{U16, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{HEADER_LEN, PageNo, SPACE_LOG, TxnId, corrupt, header, header_mut, init};
+use super::{HEADER_LEN, PageNo, SLOT_PAGES, SPACE_LOG, TxnId, corrupt, header, header_mut, init};
 use crate::error::Result;
 
 /// A run of pages.
@@ -21,6 +21,11 @@ impl Extent {
     /// The first page past the run.
     pub(crate) fn end(&self) -> u64 {
         self.first + self.count
+    }
+
+    /// Whether a meta slot is among the pages.
+    pub(crate) fn has_slot(&self) -> bool {
+        SLOT_PAGES.iter().any(|slot| (self.first..self.end()).contains(slot))
     }
 
     /// The run in pieces that one word describes.

@@ -42,7 +42,8 @@ pub(crate) fn delete_range<P: PagesMut>(
     if tree.depth == 0 || is_empty(bounds) {
         return Ok(0);
     }
-    let cut = cut(tree, pages, &mut Path::EMPTY, tree.root, bounds)?;
+    let mut path = Path::EMPTY;
+    let cut = cut(tree, pages, &mut path, tree.root, bounds)?;
     if cut.removed == 0 {
         return Ok(0);
     }

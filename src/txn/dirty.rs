@@ -71,6 +71,10 @@ impl DirtyPages {
         self.insert(buffer)
     }
 
+    pub(crate) fn page(&self, index: usize) -> &[u8] {
+        self.pages[index].as_deref().expect("a dirty page in use")
+    }
+
     pub(crate) fn page_mut(&mut self, index: usize) -> &mut [u8] {
         self.pages[index].as_deref_mut().expect("a dirty page in use")
     }

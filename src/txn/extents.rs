@@ -128,6 +128,14 @@ impl ExtentSet {
         Some(extent)
     }
 
+    /// Takes up to `count_max` pages out of the first extent.
+    pub(crate) fn take_first(&mut self, count_max: u64) -> Option<Extent> {
+        let (&first, &has) = self.by_first.first_key_value()?;
+        let taken = Extent::new(first, has.min(count_max));
+        self.remove(taken);
+        Some(taken)
+    }
+
     /// Takes the extent that ends at page `end`.
     pub(crate) fn take_ending_at(&mut self, end: u64) -> Option<Extent> {
         let last = self.last_reaching(end, end)?;
@@ -162,7 +170,7 @@ mod tests {
                 if extent.count > 0 {
                     assert_eq!(set.contains(extent), pages().all(|page| model.contains(&page)));
                 }
-                match what % 5 {
+                match what % 6 {
                     0 | 1 => {
                         set.insert(extent);
                         model.extend(pages());
@@ -175,6 +183,14 @@ mod tests {
                         if let Some(run) = set.take_run(extent.count) {
                             assert_eq!(run.count, extent.count);
                             (run.first..run.end()).for_each(|page| assert!(model.remove(&page)));
+                        }
+                    }
+                    4 if extent.count > 0 => {
+                        let lowest: Vec<u64> = model.iter().copied().take(1).collect();
+                        let first = set.take_first(extent.count);
+                        assert_eq!(first.map(|first| first.first), lowest.first().copied());
+                        for page in first.into_iter().flat_map(|first| first.first..first.end()) {
+                            assert!(model.remove(&page));
                         }
                     }
                     _ => {

@@ -34,7 +34,8 @@ use crate::error::{Error, Result};
 use crate::options::{Durability, Options, Verify};
 use crate::page::large::LargeRef;
 use crate::page::meta::{META_LEN, Meta, Trust};
-use crate::page::{PageNo, TxnId};
+use crate::page::space_log::{self, Extent};
+use crate::page::{BESIDE_END, PageNo, SLOT_PAGES, TxnId};
 use crate::tree::{Pages, Tree};
 
 /// A committed state: which pages there are and where the catalog is, and the map to read them through.
@@ -207,8 +208,13 @@ impl Shared {
 
     /// Overwrites a meta slot with zeros.
     fn void_slot(&self, slot: usize) -> Result<()> {
-        let at = (slot * self.options.page_len) as u64;
+        let at = SLOT_PAGES[slot] * self.options.page_len as u64;
         self.write_store(&[0; META_LEN], at).map_err(|source| self.fail("voiding a meta slot", source))
+    }
+
+    fn ready_store(&self, at: u64, len: u64) -> std::io::Result<()> {
+        self.counters.bytes_written.fetch_add(len, Ordering::Relaxed);
+        self.store.ready(at, len)
     }
 
     fn write_store(&self, bytes: &[u8], at: u64) -> std::io::Result<()> {
@@ -219,7 +225,7 @@ impl Shared {
     /// Writes a meta into a slot.
     fn write_meta(&self, meta: &Meta, slot: usize) -> Result<()> {
         use zerocopy::IntoBytes;
-        let at = (slot * self.options.page_len) as u64;
+        let at = SLOT_PAGES[slot] * self.options.page_len as u64;
         self.write_store(meta.as_bytes(), at).map_err(|source| self.fail("writing a meta slot", source))
     }
 
@@ -342,6 +348,8 @@ pub(crate) struct Writer {
     pub(crate) space: Option<Space>,
     dirty: DirtyPages,
     pub(crate) file_len: u64,
+    /// Up to this page the store was written at least once, as far as is known.
+    ready_end: u64,
     /// Bytes written since the last sync.
     unsynced_len: u64,
     /// When snapshots that may still be pinned were committed, and their page counts.
@@ -368,6 +376,7 @@ impl Writer {
             space: None,
             dirty: DirtyPages::new(fields.page_len),
             file_len: recovered.file_len,
+            ready_end: fields.page_count,
             unsynced_len: 0,
             history: BTreeMap::from([(fields.txn, committed)]),
             staging: Buffer::default(),
@@ -424,7 +433,7 @@ impl Writer {
             txn: self.meta.txn(),
             durable: self.durable,
             meta: Arc::new((*self.meta).clone()),
-            free_pages: space.free.page_count(),
+            free_pages: space.free_page_count(),
             held_pages: space.held_pages().collect(),
             committed: self.history.iter().map(|(&txn, committed)| (txn, committed.at)).collect(),
         }
@@ -465,6 +474,7 @@ impl Writer {
         // What is durable is so whether or not the file gets shorter; if not now, then after a later commit.
         if shared.store.set_len(needed).is_ok() {
             self.file_len = needed;
+            self.ready_end = page_count;
         } else {
             shared.unmap_from(self.file_len / page_len);
         }
@@ -645,15 +655,19 @@ pub(crate) fn empty_database(page_len: usize) -> Vec<u8> {
         page_len,
         database_id: random_id(),
         txn: TxnId::new(1),
-        page_count: crate::page::FIRST_PAGE,
+        page_count: BESIDE_END,
         catalog: Tree::EMPTY.to_record(),
         log_head: PageNo::NONE,
         log_count: 0,
     };
-    let meta = Meta::new(fields, Trust::Synced, &[]);
-    let mut bytes = vec![0; 2 * page_len];
-    bytes[..META_LEN].copy_from_slice(meta.as_bytes());
-    bytes[page_len..page_len + META_LEN].copy_from_slice(meta.as_bytes());
+    let beside = SLOT_PAGES.map(|slot| Extent::new(slot + 1, BESIDE_END / 2 - 1));
+    let mut space = Vec::new();
+    space_log::push_record(&mut space, fields.txn, &[], &beside);
+    let meta = Meta::new(fields, Trust::Synced, &space);
+    let mut bytes = vec![0; BESIDE_END as usize * page_len];
+    for slot in SLOT_PAGES {
+        bytes[slot as usize * page_len..][..META_LEN].copy_from_slice(meta.as_bytes());
+    }
     bytes
 }
 

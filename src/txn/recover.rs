@@ -5,7 +5,7 @@ use crate::disk::store::Store;
 use crate::error::{Error, Result};
 use crate::page::meta::{DIGEST_PAGES_MAX, META_LEN, Meta, Slot, Trust, VERSION};
 use crate::page::space_log::{self, Extent, PAGE_COUNT_MAX};
-use crate::page::{self, FIRST_PAGE, PAGE_LEN_MAX, PAGE_LEN_MIN};
+use crate::page::{self, BESIDE_END, PAGE_LEN_MAX, PAGE_LEN_MIN, SLOT_PAGES, is_slot};
 use crate::tree::Tree;
 
 /// No transaction has a higher id: a file that says so was forged, and leaves no room for the next.
@@ -47,7 +47,7 @@ fn read_slots(store: &dyn Store, file_len: u64) -> Result<Vec<(usize, Box<Meta>)
         Slot::Damaged => is_folio = true,
         Slot::Foreign => {}
     };
-    let first = read_slot(store, 0, file_len)?;
+    let first = read_slot(store, SLOT_PAGES[0], file_len)?;
     // Slot A says where slot B is; if it cannot, B is where it says that it is itself.
     let known = match &first {
         Slot::Good(meta) => Some(meta.fields().page_len),
@@ -57,7 +57,7 @@ fn read_slots(store: &dyn Store, file_len: u64) -> Result<Vec<(usize, Box<Meta>)
     let mut at = PAGE_LEN_MIN;
     while at <= PAGE_LEN_MAX {
         if known.is_none_or(|page_len| page_len == at) {
-            let second = read_slot(store, at as u64, file_len)?;
+            let second = read_slot(store, SLOT_PAGES[1] * at as u64, file_len)?;
             let is_elsewhere = matches!(&second, Slot::Good(meta) if meta.fields().page_len != at);
             if !is_elsewhere {
                 visit(1, second);
@@ -85,7 +85,7 @@ fn read_slot(store: &dyn Store, at: u64, file_len: u64) -> Result<Slot> {
 /// Whether everything that a meta refers to can be relied on to be in the store.
 fn is_trusted(store: &dyn Store, meta: &Meta, file_len: u64) -> Result<bool> {
     let fields = meta.fields();
-    let fits = fields.page_count >= FIRST_PAGE
+    let fits = fields.page_count >= BESIDE_END
         && fields.page_count < PAGE_COUNT_MAX
         && fields.page_count * fields.page_len as u64 <= file_len;
     let is_txn = (1..=TXN_MAX).contains(&fields.txn.get());
@@ -106,7 +106,7 @@ fn is_root_sound(store: &dyn Store, meta: &Meta) -> Result<bool> {
     if tree.depth == 0 {
         return Ok(true);
     }
-    if !(FIRST_PAGE..fields.page_count).contains(&tree.root.get()) {
+    if is_slot(tree.root.get()) || tree.root.get() >= fields.page_count {
         return Ok(false);
     }
     let page = read_page(store, tree.root.get(), fields.page_len)?;
@@ -136,7 +136,7 @@ fn written(meta: &Meta) -> Option<Vec<u64>> {
     let record = records.last().filter(|record| record.txn == fields.txn)?;
     let written: Vec<Extent> = record.taken().filter(|extent| extent.end() <= fields.page_count).collect();
     let count: u64 = written.iter().map(|extent| extent.count).sum();
-    let is_sound = count <= DIGEST_PAGES_MAX as u64 && written.iter().all(|extent| extent.first >= FIRST_PAGE);
+    let is_sound = count <= DIGEST_PAGES_MAX as u64 && !written.iter().any(Extent::has_slot);
     is_sound.then(|| written.iter().flat_map(|extent| extent.first..extent.end()).collect())
 }
 

@@ -13,7 +13,7 @@ use super::extents::ExtentSet;
 use crate::error::{Error, Result};
 use crate::page::meta::{Meta, SPACE_WORDS_MAX};
 use crate::page::space_log::{self, Extent, LogPage, Sweep};
-use crate::page::{FIRST_PAGE, PageNo, TxnId};
+use crate::page::{BESIDE_END, PageNo, SLOT_PAGES, TxnId};
 use crate::tree::Pages;
 
 /// Pages that a transaction let go of, and when they were written.
@@ -46,7 +46,10 @@ struct LogPageInfo {
 }
 
 pub(crate) struct Space {
+    /// Pages to be taken, but for those beside the meta slots.
     pub(crate) free: ExtentSet,
+    /// Free pages beside the meta slots.
+    beside: ExtentSet,
     /// Freed pages under the newest pinned snapshot that sees them.
     pending: BTreeMap<TxnId, Held>,
     recorded: ExtentSet,
@@ -129,12 +132,41 @@ impl Space {
                 record.freed().for_each(|extent| recorded.insert(extent));
             }
         }
-        let sound = recorded.iter().next().is_none_or(|first| first.first >= FIRST_PAGE)
+        let sound = !SLOT_PAGES.iter().any(|&slot| recorded.overlaps(Extent::new(slot, 1)))
             && recorded.iter().next_back().is_none_or(|last| last.end() <= fields.page_count);
         if !sound {
             return Err(Error::Corrupt { page: 0, what: "a free page outside the file" });
         }
-        Ok(Space { free: recorded.clone().indexed(), pending: BTreeMap::new(), recorded, inline: inline.to_vec(), log })
+        let mut space = Space {
+            free: ExtentSet::default(),
+            beside: ExtentSet::default(),
+            pending: BTreeMap::new(),
+            inline: inline.to_vec(),
+            log,
+            recorded: ExtentSet::default(),
+        };
+        recorded.iter().for_each(|extent| space.give(extent));
+        Ok(Space { free: space.free.indexed(), recorded, ..space })
+    }
+
+    /// Pages are free from now on.
+    pub(crate) fn give(&mut self, extent: Extent) {
+        let cut = BESIDE_END.clamp(extent.first, extent.end());
+        self.beside.insert(Extent::new(extent.first, cut - extent.first));
+        self.free.insert(Extent::new(cut, extent.end() - cut));
+    }
+
+    /// Takes up to `count` pages beside a meta slot, those nearest to it.
+    pub(crate) fn take_beside(&mut self, slot: usize, count: usize) -> Vec<u64> {
+        let near = SLOT_PAGES[slot]..SLOT_PAGES[slot] + BESIDE_END / 2;
+        let pages = self.beside.iter().flat_map(|extent| extent.first..extent.end());
+        let taken: Vec<u64> = pages.filter(|no| near.contains(no)).take(count).collect();
+        taken.iter().for_each(|&no| self.beside.remove(Extent::new(no, 1)));
+        taken
+    }
+
+    pub(crate) fn free_page_count(&self) -> u64 {
+        self.free.page_count() + self.beside.page_count()
     }
 
     /// How many pending pages are there for each pinned snapshot.
@@ -170,7 +202,7 @@ impl Space {
                 held.page_count += pending.extent.count;
                 held.pending.push(pending);
             }
-            _ => self.free.insert(pending.extent),
+            _ => self.give(pending.extent),
         }
     }
 

@@ -14,12 +14,18 @@ use crate::error::{Error, Result};
 use crate::options::{Durability, Verify};
 use crate::page::large::LargeRef;
 use crate::page::space_log::{Extent, PAGE_COUNT_MAX};
-use crate::page::{self, FIRST_PAGE, PageNo, TxnId, VALUE_MAX};
+use crate::page::{self, PageNo, TxnId, VALUE_MAX};
 use crate::tree::put::{Finger, Mode, put};
 use crate::tree::{Pages, PagesMut, Tree, delete};
 
 /// Pages kept back from `put` below `Options::max_size`, so that what fills the file can still be deleted.
 const FULL_RESERVE: u64 = 24;
+
+/// The part of a file that may be free before scattered pages are taken again.
+const SLACK: u64 = 8;
+
+/// How many bytes are readied for growth at a time.
+const READY_LEN: u64 = 256 << 10;
 
 /// How many bytes are staged for one write.
 const STAGING_LEN: usize = 1 << 20;
@@ -357,12 +363,16 @@ impl WritePages {
         Ok(Extent::new(first, count))
     }
 
-    /// Takes `count` pages in as few extents as there can be, the file growing only when nothing is free.
+    /// Takes `count` pages in as few extents as there can be. The file grows for the sake of fewer ones while little of it is free:
+    /// to a disk, pages in a row are one transfer.
     pub(super) fn take_pages(&mut self, mut count: u64) -> Result<Vec<Extent>> {
         let mut extents = Vec::new();
+        let slack = self.page_count / SLACK;
+        let may_grow = count <= self.page_count_max().saturating_sub(self.page_count);
         while count > 0 {
             let free = &mut self.space_mut().free;
-            let found = free.take_run(count).or_else(|| free.take_largest());
+            let prefers_growth = may_grow && free.page_count() < slack;
+            let found = free.take_run(count).or_else(|| if prefers_growth { None } else { free.take_largest() });
             let extent = match found {
                 Some(extent) => extent,
                 None => self.grow(count)?,
@@ -375,16 +385,24 @@ impl WritePages {
         Ok(extents)
     }
 
+    /// Takes up to `count` pages beside the meta slot that the commit will write.
+    pub(super) fn take_beside(&mut self, count: usize) -> Vec<u64> {
+        let slot = 1 - self.writer().durable_slot;
+        let taken = self.space_mut().take_beside(slot, count);
+        taken.iter().for_each(|&no| self.taken.insert(Extent::new(no, 1)));
+        taken
+    }
+
     /// Lets go of pages that are in the file: for others to see until their snapshots go, or, if they are this
     /// transaction's own, at once.
     fn release(&mut self, extent: Extent, born: TxnId) -> Result<()> {
         if born == self.txn && self.taken.contains(extent) {
             self.taken.remove(extent);
-            self.space_mut().free.insert(extent);
+            self.space_mut().give(extent);
             return Ok(());
         }
         let bad = |what| Err(Error::Corrupt { page: extent.first, what });
-        if extent.first < FIRST_PAGE || extent.end() > self.base_page_count || born >= self.txn {
+        if extent.has_slot() || extent.end() > self.base_page_count || born >= self.txn {
             return bad("a page that the snapshot cannot have");
         }
         let expected = self.freed_set.page_count() + extent.count;
@@ -413,6 +431,20 @@ impl WritePages {
         self.shared.map_to(len)?;
         self.writer_mut().file_len = len;
         Ok(())
+    }
+
+    /// Readies the room behind a file that has grown by a little, since it will again.
+    pub(super) fn ready_growth(&mut self) -> Result<()> {
+        let page_len = self.page_len() as u64;
+        let (end, step) = (self.page_count, READY_LEN / page_len);
+        let writer = self.writer_mut();
+        let grown = end.saturating_sub(writer.ready_end);
+        if grown == 0 {
+            return Ok(());
+        }
+        writer.ready_end = if grown > step { end } else { (end + step).min(writer.file_len / page_len) };
+        let len = (writer.ready_end - end) * page_len;
+        self.shared.ready_store(end * page_len, len).map_err(Error::io("growing the database"))
     }
 
     /// Writes numbered pages, sealed, in as few writes as their numbers allow.
@@ -465,12 +497,12 @@ impl WritePages {
     fn roll_back(&mut self) {
         let taken = std::mem::take(&mut self.taken);
         let (base, count) = (self.base_page_count, self.page_count);
-        let free = &mut self.space_mut().free;
-        taken.iter().for_each(|extent| free.insert(extent));
+        let space = self.space_mut();
+        taken.iter().for_each(|extent| space.give(extent));
         if count < base {
-            free.insert(Extent::new(count, base - count));
+            space.free.insert(Extent::new(count, base - count));
         } else {
-            free.remove(Extent::new(base, count - base));
+            space.free.remove(Extent::new(base, count - base));
         }
     }
 }
@@ -496,8 +528,19 @@ impl LogSpace for WritePages {
         self.page_count
     }
 
-    fn take(&mut self, count: u64) -> Result<Vec<Extent>> {
-        self.take_pages(count)
+    /// The lowest pages there are: the log stays where it is for long, and is not to hold up the end of the file.
+    fn take(&mut self, mut count: u64) -> Result<Vec<Extent>> {
+        let mut extents = Vec::new();
+        while count > 0 {
+            let extent = match self.space_mut().free.take_first(count) {
+                Some(extent) => extent,
+                None => self.grow(count)?,
+            };
+            self.taken.insert(extent);
+            extents.push(extent);
+            count -= extent.count;
+        }
+        Ok(extents)
     }
 
     fn release(&mut self, freed: Freed) -> Result<()> {

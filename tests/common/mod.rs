@@ -26,6 +26,11 @@ pub fn crc32c(parts: &[&[u8]]) -> u32 {
     !crc
 }
 
+/// Where the two meta slots are.
+pub fn slots(page_size: usize) -> [usize; 2] {
+    [0, 8 * page_size]
+}
+
 pub fn u16_at(bytes: &[u8], at: usize) -> usize {
     usize::from(u16::from_le_bytes(bytes[at..at + 2].try_into().unwrap()))
 }
