@@ -289,6 +289,14 @@ impl Map {
     }
 }
 
+/// The same for a page in memory.
+#[inline]
+pub(crate) fn prefetch<const LINES: usize>(page: &[u8], at: usize) {
+    for line in 0..LINES {
+        prefetch_line(page.as_ptr().wrapping_add(at + line * 64));
+    }
+}
+
 #[inline]
 fn prefetch_line(line: *const u8) {
     #[cfg(target_arch = "x86_64")]

@@ -226,7 +226,9 @@ pub(crate) fn insert(page: &mut [u8], i: usize, key: &[u8], value: Value<'_>) ->
     if count == 0 {
         header_mut(page).prefix_len = U16::new(key.len() as u16);
     } else {
-        let shared = common_prefix_len(&view_entry(page, 0).0[..prefix_len], key);
+        // Without a prefix this touches no record.
+        let first = view(page).key(0).expect("a dirty leaf is well formed");
+        let shared = common_prefix_len(&first[..prefix_len], key);
         if shared < prefix_len {
             set_prefix(page, shared);
         }

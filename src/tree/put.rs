@@ -14,10 +14,13 @@ pub(crate) struct Finger {
     path: Path,
     /// The leaf is the last one of the tree.
     is_last: bool,
+    /// The last key went to the same leaf as the one before. Where keys come at random, a look at the leaf's first and last key is two
+    /// cache misses for nothing.
+    is_near: bool,
 }
 
 impl Finger {
-    pub(crate) const NONE: Finger = Finger { path: Path::EMPTY, is_last: false };
+    pub(crate) const NONE: Finger = Finger { path: Path::EMPTY, is_last: false, is_near: false };
 
     pub(crate) fn forget(&mut self) {
         self.path.len = 0;
@@ -40,28 +43,35 @@ impl Finger {
         pages: impl Pages<'p>,
         key: &[u8],
     ) -> Result<Result<usize, usize>> {
-        if self.path.len > 0 {
+        let before = (self.path.len > 0).then(|| self.leaf_no());
+        if self.is_near && before.is_some() {
             let leaf = Leaf::view(pages.page(self.leaf_no())?)?;
             if key >= leaf.key(0)? && (self.is_last || key <= leaf.key(leaf.len() - 1)?) {
                 return Ok(leaf.search(key)?);
             }
         }
+        let place = self.descend(tree, pages, key);
+        match place {
+            Ok(_) => self.is_near = before.map_or(self.is_near, |before| before == self.leaf_no()),
+            Err(_) => self.forget(),
+        }
+        place
+    }
+
+    fn descend<'p>(&mut self, tree: &Tree, pages: impl Pages<'p>, key: &[u8]) -> Result<Result<usize, usize>> {
         self.path.len = 0;
         self.is_last = true;
-        let mut path = std::mem::replace(&mut self.path, Path::EMPTY);
         let mut no = tree.root;
         for level in (1..tree.depth).rev() {
             let branch = Branch::view(pages.page(no)?, level)?;
             let i = branch.child_for(key)?;
             self.is_last &= i + 1 == branch.len();
-            path.push(no, i);
+            self.path.push(no, i);
             no = branch.child(i)?;
             prefetch_child(pages, no, level);
         }
-        path.push(no, 0);
-        let place = Leaf::view(pages.page(no)?)?.search(key);
-        self.path = path;
-        Ok(place?)
+        self.path.push(no, 0);
+        Ok(Leaf::view(pages.page(no)?)?.search(key)?)
     }
 
     /// Makes every page of the path dirty.

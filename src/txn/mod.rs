@@ -28,7 +28,7 @@ use dirty::{Buffer, DirtyPages};
 use readers::Readers;
 use space::Space;
 
-use crate::disk::map::{ForkGuard, Map};
+use crate::disk::map::{self, ForkGuard, Map};
 use crate::disk::store::Store;
 use crate::error::{Error, Result};
 use crate::options::{Durability, Options, Verify};
@@ -616,7 +616,14 @@ impl<'a> Pages<'a> for PageSource<'a> {
 
     #[inline]
     fn prefetch<const LINES: usize>(self, no: PageNo, at: usize) {
-        self.map.prefetch::<LINES>(no, at);
+        match no.as_dirty() {
+            None => self.map.prefetch::<LINES>(no, at),
+            Some(index) => {
+                if let Some(page) = self.dirty.get(index).and_then(Option::as_deref) {
+                    map::prefetch::<LINES>(page, at);
+                }
+            }
+        }
     }
 }
 
