@@ -13,6 +13,7 @@ use crate::tree::put::{self, Mode};
 use crate::tree::range::{self, KeyRange, Range as TreeRange};
 use crate::tree::{Tree, check, delete};
 use crate::txn::PageSource;
+use crate::txn::dirty::DirtyPages;
 use crate::txn::write::WriteTxn;
 
 /// The longest name of a bucket, in bytes.
@@ -223,7 +224,7 @@ impl<'txn> Bucket<'txn> {
     /// Measures the bucket by a walk over its pages.
     pub fn stats(&self) -> Result<BucketStats> {
         let page_len = self.source.map.page_len();
-        let page_count_max = self.source.page_count + self.source.dirty.len() as u64;
+        let page_count_max = self.source.page_count + self.source.dirty.map_or(0, DirtyPages::len) as u64;
         let measure = check::measure(&self.tree, self.source, page_len, page_count_max)?;
         let tree_len = (measure.branch_pages + measure.leaf_pages) * page_len as u64;
         Ok(BucketStats {

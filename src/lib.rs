@@ -85,6 +85,16 @@ pub use tree::range::KeyRange;
 pub use txn::read::ReadTxn;
 pub use txn::write::WriteTxn;
 
+/// What only the fuzz targets call.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzz {
+    /// Runs an input of the target `page`.
+    pub fn page(input: &[u8]) {
+        crate::page::fuzz::run(input);
+    }
+}
+
 /// The README's example, compiled and run.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -13,13 +13,14 @@
 //!   contract, as it is for every database on a memory map; see the crate docs.
 #![allow(unsafe_code)]
 
+use std::alloc::{Layout, handle_alloc_error};
 use std::fs::File;
 use std::io;
 use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use memmap2::{Advice, MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
 use zerocopy::FromZeros;
 
 use crate::error::{Error, Result};
@@ -312,6 +313,39 @@ fn prefetch_line(line: *const u8) {
 #[cold]
 fn outside(no: PageNo) -> Error {
     Error::Corrupt { page: no.get(), what: "a page number outside the file" }
+}
+
+/// Memory of this process alone, in whole pages.
+pub(crate) struct Memory(MmapMut);
+
+impl Memory {
+    /// Zeroed memory, which takes none until it is touched. `large`: in large pages, if the system has them.
+    pub(crate) fn zeroed(len: usize, large: bool) -> Memory {
+        let layout = Layout::array::<u8>(len).expect("no more than there can be");
+        let map = MmapMut::map_anon(len).unwrap_or_else(|_| handle_alloc_error(layout));
+        #[cfg(target_os = "linux")]
+        if large {
+            // Advice; where it is not taken, small pages do.
+            let _refused = map.advise(Advice::HugePage);
+        }
+        Memory(map)
+    }
+}
+
+impl std::ops::Deref for Memory {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Memory {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
 }
 
 /// A page of memory that the kernel clears in a forked child: how use after a fork is noticed without a system call.

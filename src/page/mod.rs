@@ -120,6 +120,8 @@
 //! later sweep has come round to where a page's own sweep ended, that page has nothing left to say.
 
 pub(crate) mod branch;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 pub(crate) mod large;
 pub(crate) mod leaf;
 pub(crate) mod meta;

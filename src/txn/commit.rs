@@ -206,16 +206,14 @@ fn number_page(
     numbered: &mut Vec<(u64, usize)>,
 ) -> PageNo {
     let Some(index) = no.as_dirty() else { return no };
-    let mut page = dirty.take(index);
-    let level = usize::from(page::header(&page).level);
+    let level = usize::from(page::header(dirty.page(index)).level);
     if level > 0 {
-        let children: Vec<_> = dirty_children(&page, level).collect();
+        let children: Vec<_> = dirty_children(dirty.page(index), level).collect();
         for (i, child) in children {
             let no = number_page(dirty, child, top_level, numbers, numbered);
-            branch::set_child(&mut page, i, no);
+            branch::set_child(dirty.page_mut(index), i, no);
         }
     }
-    dirty.put_back(index, page);
     let no = numbers.next(level >= top_level);
     numbered.push((no, index));
     PageNo::new(no)

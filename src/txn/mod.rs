@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
-use dirty::{Buffer, DirtyPages};
+use dirty::DirtyPages;
 use readers::Readers;
 use space::Space;
 
@@ -354,7 +354,7 @@ pub(crate) struct Writer {
     unsynced_len: u64,
     /// When snapshots that may still be pinned were committed, and their page counts.
     history: BTreeMap<TxnId, Committed>,
-    staging: Buffer,
+    staging: Box<[u8]>,
 }
 
 #[derive(Clone, Copy)]
@@ -379,7 +379,7 @@ impl Writer {
             ready_end: fields.page_count,
             unsynced_len: 0,
             history: BTreeMap::from([(fields.txn, committed)]),
-            staging: Buffer::default(),
+            staging: Box::default(),
             meta: recovered.meta,
         })
     }
@@ -442,7 +442,7 @@ impl Writer {
     /// Reads the free space out of the file.
     pub(crate) fn load_space(&self, shared: &Shared) -> Result<Space> {
         let (_, map) = shared.newest_map();
-        Space::load(&self.meta, PageSource { map, page_count: self.meta.fields().page_count, dirty: &[] })
+        Space::load(&self.meta, PageSource { map, page_count: self.meta.fields().page_count, dirty: None })
     }
 
     /// Makes the current snapshot the last durable one, if it is not.
@@ -593,7 +593,7 @@ impl WriterLock {
 pub(crate) struct PageSource<'a> {
     pub(crate) map: &'a Map,
     pub(crate) page_count: u64,
-    pub(crate) dirty: &'a [Option<Buffer>],
+    pub(crate) dirty: Option<&'a DirtyPages>,
 }
 
 impl<'a> Pages<'a> for PageSource<'a> {
@@ -619,7 +619,7 @@ impl<'a> Pages<'a> for PageSource<'a> {
         match no.as_dirty() {
             None => self.map.prefetch::<LINES>(no, at),
             Some(index) => {
-                if let Some(page) = self.dirty.get(index).and_then(Option::as_deref) {
+                if let Some(page) = self.dirty.and_then(|dirty| dirty.get(index)) {
                     map::prefetch::<LINES>(page, at);
                 }
             }
@@ -630,7 +630,7 @@ impl<'a> Pages<'a> for PageSource<'a> {
 impl<'a> PageSource<'a> {
     #[cold]
     fn dirty_page(self, no: PageNo) -> Result<&'a [u8]> {
-        let page = no.as_dirty().and_then(|index| self.dirty.get(index)?.as_deref());
+        let page = no.as_dirty().and_then(|index| self.dirty?.get(index));
         page.ok_or(Error::Corrupt { page: no.get(), what: "a page number past the end" })
     }
 }

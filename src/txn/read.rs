@@ -57,7 +57,7 @@ impl ReadTxn {
     #[inline]
     pub(crate) fn source(&self) -> PageSource<'_> {
         let map = self.handle.shared.map(self.snapshot.map);
-        PageSource { map, page_count: self.snapshot.page_count, dirty: &[] }
+        PageSource { map, page_count: self.snapshot.page_count, dirty: None }
     }
 
     pub(crate) fn catalog(&self) -> Tree {

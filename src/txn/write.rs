@@ -569,7 +569,7 @@ impl PagesMut for WritePages {
 
     fn view(&self) -> PageSource<'_> {
         let (_, map) = self.shared.newest_map();
-        PageSource { map, page_count: self.page_count, dirty: self.dirty().as_slice() }
+        PageSource { map, page_count: self.page_count, dirty: Some(self.dirty()) }
     }
 
     fn page_len(&self) -> usize {
@@ -586,7 +586,7 @@ impl PagesMut for WritePages {
         }
         let shared = Arc::clone(&self.shared);
         let (_, map) = shared.newest_map();
-        let page = PageSource { map, page_count: self.page_count, dirty: &[] }.page(no)?;
+        let page = PageSource { map, page_count: self.page_count, dirty: None }.page(no)?;
         if shared.options.verify == Verify::Never {
             // Edits trust a dirty page, so no page becomes dirty unseen.
             page::verify_structure(page).map_err(|what| Error::Corrupt { page: no.get(), what })?;
