@@ -14,7 +14,7 @@ use crate::disk::MemoryStore;
 use crate::disk::file::{self, FileStore};
 use crate::disk::store::Store;
 use crate::error::{Error, Result};
-use crate::options::{Advice, Options};
+use crate::options::{Advice, Durability, Options};
 use crate::page::space_log::Extent;
 use crate::page::{SLOT_PAGES, TxnId};
 use crate::tree::check::{Auditor, check, describe};
@@ -32,6 +32,7 @@ use crate::txn::{Registration, Shared, empty_database, registry};
 pub struct Database {
     handles: Arc<[Arc<Handle>; SHARD_COUNT]>,
     read_only: bool,
+    durability: Durability,
 }
 
 /// How often one who waits for another process tries again.
@@ -65,9 +66,9 @@ impl Database {
         Options::new().open_in_memory()
     }
 
-    fn new(shared: Arc<Shared>, read_only: bool) -> Database {
+    fn new(shared: Arc<Shared>, options: &Options) -> Database {
         let handles = std::array::from_fn(|_| Arc::new(Handle { shared: Arc::clone(&shared) }));
-        Database { handles: Arc::new(handles), read_only }
+        Database { handles: Arc::new(handles), read_only: options.read_only, durability: options.durability }
     }
 
     pub(crate) fn open_with(path: &Path, options: &Options) -> Result<Database> {
@@ -97,7 +98,8 @@ impl Database {
                     let why = "this process has the database open read-only; close it there first";
                     return Err(Error::InvalidOption { option: "read_only", why });
                 }
-                Ok(Database::new(shared, options.read_only))
+                options.check_agreement(&shared.options)?;
+                Ok(Database::new(shared, options))
             }
             Some(None) => {
                 // It is being closed by another thread, which needs the registry to finish.
@@ -111,7 +113,7 @@ impl Database {
                 let shared = Arc::new(Shared::open(Box::new(store), options)?);
                 registry.insert(id, Arc::downgrade(&shared));
                 shared.register(Registration(id));
-                Ok(Database::new(shared, options.read_only))
+                Ok(Database::new(shared, options))
             }
         }
     }
@@ -125,7 +127,7 @@ impl Database {
             disk.write_at(&bytes, 0).map_err(failed("writing a new database"))?;
             disk.sync().map_err(failed("syncing a new database"))?;
         }
-        Ok(Database::new(Arc::new(Shared::open(Box::new(disk), options)?), options.read_only))
+        Ok(Database::new(Arc::new(Shared::open(Box::new(disk), options)?), options))
     }
 
     fn shared(&self) -> &Arc<Shared> {
@@ -154,7 +156,7 @@ impl Database {
     /// write after opening [`Error::Io`] or [`Error::Corrupt`] if the free space cannot be read.
     pub fn begin_write(&self) -> Result<WriteTxn> {
         self.check_writable()?;
-        Ok(WriteTxn::begin(self.shared(), true)?.expect("waiting ends with a transaction"))
+        Ok(WriteTxn::begin(self.shared(), true, self.durability)?.expect("waiting ends with a transaction"))
     }
 
     /// Begins a write transaction if none is running: `None` if one is.
@@ -164,7 +166,7 @@ impl Database {
     /// As [`Database::begin_write`].
     pub fn try_begin_write(&self) -> Result<Option<WriteTxn>> {
         self.check_writable()?;
-        WriteTxn::begin(self.shared(), false)
+        WriteTxn::begin(self.shared(), false, self.durability)
     }
 
     fn check_writable(&self) -> Result<()> {
@@ -315,12 +317,14 @@ fn open_or_create(path: &Path, options: &Options) -> Result<File> {
         };
         let empty = match found {
             Some(file) if !may_create || !is_empty => return Ok(file),
-            None if !may_create => return Err(Error::io("opening the database")(io::ErrorKind::NotFound.into())),
+            None if !may_create => {
+                return Err(Error::io("opening the database")(io::Error::from_raw_os_error(libc::ENOENT)));
+            }
             empty => empty,
         };
         // If another process makes it first, its file is opened instead.
         let bytes = empty_database(options.page_size as usize);
-        if let Some(file) = file::create(path, &bytes, empty.as_ref())? {
+        if let Some(file) = file::create(&file::resolve(path)?, &bytes, empty.as_ref())? {
             return Ok(file);
         }
     }

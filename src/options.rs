@@ -6,6 +6,10 @@ use std::time::Duration;
 use crate::database::Database;
 use crate::disk::MemoryStore;
 use crate::error::{Error, Result};
+use crate::txn::Settings;
+
+/// The fewest dirty pages that a write transaction needs room for.
+pub(crate) const DIRTY_PAGES_MIN: usize = 64;
 
 /// When a commit counts as done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -165,14 +169,14 @@ impl Options {
 
     /// Opens the database at `path`.
     ///
-    /// If this process has the file open already, under whatever name, the same database comes back, with the options
-    /// that it was first opened with.
+    /// If this process has the file open already, under whatever name, the same database comes back. Durability and `read_only`
+    /// are those of each handle; of the others those count that it was first opened with.
     ///
     /// # Errors
     ///
     /// [`Error::NotADatabase`], [`Error::Version`], [`Error::Corrupt`]: the file is something else, too new, or damaged
     /// beyond recovery; it is left untouched. [`Error::Locked`]: another process has it. [`Error::PageSize`],
-    /// [`Error::InvalidOption`]: an option that cannot be. [`Error::Io`]: the system refused.
+    /// [`Error::InvalidOption`]: an option that cannot be, or that this process has opened the database without. [`Error::Io`]: the system refused.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Database> {
         self.check()?;
         Database::open_with(path.as_ref(), self)
@@ -197,10 +201,27 @@ impl Options {
         Database::open_memory(store, self)
     }
 
+    /// Whether a database that is open with `others` is what these ask for. Defaults ask for nothing.
+    pub(crate) fn check_agreement(&self, others: &Settings) -> Result<()> {
+        let defaults = Options::new();
+        let dirty_limit = self.dirty_limit.max(DIRTY_PAGES_MIN * others.page_len);
+        let agrees = [
+            ("max_size", [defaults.max_size, others.max_size].contains(&self.max_size)),
+            ("sync_bytes", [defaults.sync_bytes, others.sync_bytes].contains(&self.sync_bytes)),
+            ("dirty_limit", self.dirty_limit == defaults.dirty_limit || dirty_limit == others.dirty_limit),
+            ("verify", [defaults.verify, others.verify].contains(&self.verify)),
+        ];
+        let why = "this process has the database open with another value";
+        match agrees.into_iter().find(|(_, agrees)| !agrees) {
+            Some((option, _)) => Err(Error::InvalidOption { option, why }),
+            None => Ok(()),
+        }
+    }
+
     fn check(&self) -> Result<()> {
         let page_len = crate::page::meta::check_page_len(u64::from(self.page_size))?;
         let invalid = |option, why| Err(Error::InvalidOption { option, why });
-        if self.dirty_limit < 64 * page_len {
+        if self.dirty_limit < DIRTY_PAGES_MIN * page_len {
             return invalid("dirty_limit", "needs room for at least 64 pages");
         }
         if self.max_size < 64 * page_len as u64 {

@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -216,6 +216,63 @@ fn what_is_no_database_is_left_untouched() {
     }
 }
 
+#[test]
+fn what_is_no_regular_file_is_left_untouched() {
+    let dir = temp();
+    let pipe = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let is_pipe = |path: &Path| path.symlink_metadata().unwrap().file_type().is_fifo();
+    for options in [Options::new(), Options::new().create(false), Options::new().read_only(true)] {
+        for path in [&pipe, dir.path()] {
+            let error = options.open(path).unwrap_err();
+            assert!(matches!(error, Error::Io { .. }), "{error}");
+        }
+        assert!(is_pipe(&pipe));
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+/// A database is made where a link leads, be it nowhere yet or to an empty file, and the link stays.
+#[test]
+fn a_link_leads_to_the_new_database() -> Result<()> {
+    let dir = temp();
+    let at = |name: &str| dir.path().join(name);
+    fs::create_dir(at("sub")).unwrap();
+    fs::write(at("sub/empty"), "").unwrap();
+    symlink("sub/new", at("first")).unwrap();
+    symlink(at("first"), at("to new")).unwrap();
+    symlink("sub/empty", at("to empty")).unwrap();
+    for (link, target) in [("to new", "sub/new"), ("to empty", "sub/empty")] {
+        Database::open(at(link))?.exec(|txn| txn.bucket_mut("a")?.put("k", "v"))?;
+        assert!(at(link).is_symlink(), "{link}");
+        assert_eq!(Options::new().create(false).open(at(target))?.begin_read()?.buckets()?, ["a"]);
+    }
+    symlink("loop", at("loop")).unwrap();
+    assert!(matches!(Database::open(at("loop")), Err(Error::Io { .. })));
+    symlink("no directory/a", at("nowhere")).unwrap();
+    assert!(matches!(Database::open(at("nowhere")), Err(Error::Io { .. })));
+    Ok(())
+}
+
+#[test]
+fn an_empty_file_keeps_its_permissions_and_its_owner() -> Result<()> {
+    let dir = temp();
+    let path = dir.path().join("a.folio");
+    fs::write(&path, "").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    // Only root may give a file away.
+    let owner = if chown(&path, Some(1234), Some(2345)).is_ok() { (1234, 2345) } else { owner_of(&path) };
+    drop(Database::open(&path)?);
+    assert_eq!((path.metadata().unwrap().mode() & 0o777, owner_of(&path)), (0o600, owner));
+    assert!(path.metadata().unwrap().len() > 0);
+    Ok(())
+}
+
+fn owner_of(path: &Path) -> (u32, u32) {
+    let metadata = path.metadata().unwrap();
+    (metadata.uid(), metadata.gid())
+}
+
 /// T29: a format version that is not ours is named, whichever slots carry it and whatever else they hold.
 #[test]
 fn t29_another_format_version_is_refused() {
@@ -386,6 +443,31 @@ fn t17_one_core_for_a_file_of_many_names() -> Result<()> {
     assert_eq!(first.begin_read()?.buckets()?, ["a"]);
     drop(first);
     others.iter().for_each(assert_sound);
+    Ok(())
+}
+
+/// What a second open in this process asks for counts for its own handle, or is refused; it is never passed over.
+#[test]
+fn a_second_open_gets_what_it_asks_for_or_an_error() -> Result<()> {
+    let dir = temp();
+    let path = dir.path().join("a.folio");
+    let relaxed = Options::new().durability(Durability::Relaxed).max_size(1 << 30).open(&path)?;
+    let durable = Options::new().max_size(1 << 30).open(&path)?;
+    let same = Database::open(&path)?;
+    relaxed.exec(|txn| txn.bucket_mut("a")?.put("k", "1"))?;
+    assert!(same.stats()?.durable_id < same.stats()?.txn_id);
+    durable.exec(|txn| txn.bucket_mut("a")?.put("k", "2"))?;
+    assert_eq!(same.stats()?.durable_id, same.stats()?.txn_id);
+    let new = Options::new;
+    for (option, options) in [
+        ("max_size", new().max_size(1 << 20)),
+        ("sync_bytes", new().sync_bytes(1)),
+        ("dirty_limit", new().dirty_limit(1 << 20)),
+        ("verify", new().verify(Verify::Never)),
+    ] {
+        let error = options.open(&path).unwrap_err();
+        assert!(matches!(error, Error::InvalidOption { option: named, .. } if named == option), "{error}");
+    }
     Ok(())
 }
 

@@ -4,9 +4,9 @@
 //! drop it, as it would with POSIX record locks. The process that took it releases it by hand, since a process that is being
 //! started elsewhere may hold a copy of the descriptor for a moment; a forked child that closes its copy leaves the lock alone.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use fs2::FileExt as _;
@@ -41,18 +41,42 @@ impl Drop for FileStore {
 
 /// Opens an existing file. `None` if there is none.
 pub(crate) fn open(path: &Path, read_only: bool) -> Result<Option<File>> {
-    match OpenOptions::new().read(true).write(!read_only).open(path) {
-        Ok(file) => {
-            let metadata = file.metadata().map_err(Error::io("opening the database"))?;
-            if metadata.is_dir() {
-                return Err(Error::io("opening the database")(io::ErrorKind::IsADirectory.into()));
-            }
-            Ok(Some(file))
-        }
+    match open_regular(path, read_only) {
+        Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io("opening the database")(error)),
     }
 }
+
+fn open_regular(path: &Path, read_only: bool) -> io::Result<File> {
+    // Looked at before it is opened, since to open a device may do something; and opened without waiting, since it may have
+    // become a pipe meanwhile.
+    expect_regular(&fs::metadata(path)?)?;
+    let file = OpenOptions::new().read(true).write(!read_only).custom_flags(libc::O_NONBLOCK).open(path)?;
+    expect_regular(&file.metadata()?)?;
+    Ok(file)
+}
+
+fn expect_regular(metadata: &Metadata) -> io::Result<()> {
+    match (metadata.is_file(), metadata.is_dir()) {
+        (true, _) => Ok(()),
+        (_, true) => Err(io::Error::from_raw_os_error(libc::EISDIR)),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
+    }
+}
+
+/// Where a file comes to be that is made under `path`: at the end of a symbolic link that leads nowhere yet, or to an empty file.
+pub(crate) fn resolve(path: &Path) -> Result<PathBuf> {
+    let mut path = path.to_path_buf();
+    for _ in 0..LINKS_MAX {
+        let Ok(target) = fs::read_link(&path) else { return Ok(path) };
+        path = path.parent().map(|parent| parent.join(&target)).unwrap_or(target);
+    }
+    Err(Error::io("opening the database")(io::Error::from_raw_os_error(libc::ELOOP)))
+}
+
+/// As many links as Linux follows.
+const LINKS_MAX: usize = 40;
 
 /// Takes the lock, shared for readers, exclusive for a writer, or answers that it is taken.
 pub(crate) fn lock(file: &File, read_only: bool) -> Result<()> {
@@ -78,6 +102,9 @@ pub(crate) fn create(path: &Path, bytes: &[u8], empty: Option<&File>) -> Result<
     let (temporary, file) = temporary(path).map_err(failed("creating the database"))?;
     let made = (|| {
         lock(&file, false)?;
+        if let Some(empty) = empty {
+            keep_access(empty, &file).map_err(failed("keeping owner and permissions of an empty file"))?;
+        }
         file.write_all_at(bytes, 0).map_err(failed("writing a new database"))?;
         file.sync_all().map_err(failed("syncing a new database"))?;
         appear(&temporary, path, empty.is_some()).map_err(failed("naming a new database"))
@@ -89,6 +116,15 @@ pub(crate) fn create(path: &Path, bytes: &[u8], empty: Option<&File>) -> Result<
     }
     sync_directory(path).map_err(failed("syncing the directory"))?;
     Ok(Some(file))
+}
+
+/// Gives the file that takes the place of an empty one its owner and its permissions.
+fn keep_access(empty: &File, file: &File) -> io::Result<()> {
+    let (wanted, had) = (empty.metadata()?, file.metadata()?);
+    if (wanted.uid(), wanted.gid()) != (had.uid(), had.gid()) {
+        fchown(file, Some(wanted.uid()), Some(wanted.gid()))?;
+    }
+    file.set_permissions(wanted.permissions())
 }
 
 fn is_still_empty(path: &Path, empty: &File) -> io::Result<bool> {

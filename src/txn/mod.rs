@@ -31,7 +31,7 @@ use space::Space;
 use crate::disk::map::{self, ForkGuard, Map};
 use crate::disk::store::Store;
 use crate::error::{Error, Result};
-use crate::options::{Durability, Options, Verify};
+use crate::options::{DIRTY_PAGES_MIN, Options, Verify};
 use crate::page::large::LargeRef;
 use crate::page::meta::{META_LEN, Meta, Trust};
 use crate::page::space_log::{self, Extent};
@@ -67,7 +67,6 @@ pub(crate) struct Shared {
 #[derive(Clone, Copy)]
 pub(crate) struct Settings {
     pub(crate) page_len: usize,
-    pub(crate) durability: Durability,
     pub(crate) sync_bytes: u64,
     pub(crate) dirty_limit: usize,
     pub(crate) max_size: u64,
@@ -107,9 +106,8 @@ impl Shared {
         let fields = recovered.meta.fields();
         let settings = Settings {
             page_len: fields.page_len,
-            durability: options.durability,
             sync_bytes: options.sync_bytes,
-            dirty_limit: options.dirty_limit.max(64 * fields.page_len),
+            dirty_limit: options.dirty_limit.max(DIRTY_PAGES_MIN * fields.page_len),
             max_size: options.max_size,
             read_only: options.read_only,
             verify: options.verify,

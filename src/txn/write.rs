@@ -40,6 +40,8 @@ pub struct WriteTxn {
     pub(super) buckets: Vec<OpenBucket>,
     /// Where in `buckets` a name is. A bucket that was dropped keeps its place, under no name.
     names: HashMap<String, usize>,
+    /// That of `commit`.
+    durability: Durability,
     is_broken: bool,
 }
 
@@ -73,7 +75,7 @@ pub(crate) struct WritePages {
 }
 
 impl WriteTxn {
-    pub(crate) fn begin(shared: &Arc<Shared>, wait: bool) -> Result<Option<WriteTxn>> {
+    pub(crate) fn begin(shared: &Arc<Shared>, wait: bool, durability: Durability) -> Result<Option<WriteTxn>> {
         let Some(mut writer) = shared.lock_writer(wait)? else { return Ok(None) };
         writer.prepare(shared)?;
         let catalog = Tree::from_record(&writer.meta.catalog, 0)?;
@@ -96,7 +98,7 @@ impl WriteTxn {
         };
         let catalog_finger = Finger::NONE;
         let (buckets, names) = (Vec::new(), HashMap::new());
-        Ok(Some(WriteTxn { pages, catalog, catalog_finger, buckets, names, is_broken: false }))
+        Ok(Some(WriteTxn { pages, catalog, catalog_finger, buckets, names, durability, is_broken: false }))
     }
 
     /// The id that the snapshot will have when this commits.
@@ -229,7 +231,7 @@ impl WriteTxn {
     /// disk is the state before or the state after, whole. [`Error::Broken`]: an earlier call on this transaction failed half
     /// way.
     pub fn commit(self) -> Result<TxnId> {
-        let durability = self.pages.shared.options.durability;
+        let durability = self.durability;
         self.commit_with(durability)
     }
 
