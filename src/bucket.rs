@@ -247,6 +247,15 @@ impl fmt::Debug for Bucket<'_> {
     }
 }
 
+impl<'txn> IntoIterator for &Bucket<'txn> {
+    type Item = Result<Entry<'txn>>;
+    type IntoIter = Range<'txn>;
+
+    fn into_iter(self) -> Range<'txn> {
+        self.iter()
+    }
+}
+
 impl<'txn> IntoIterator for Bucket<'txn> {
     type Item = Result<Entry<'txn>>;
     type IntoIter = Range<'txn>;

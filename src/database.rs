@@ -184,6 +184,18 @@ impl Database {
 
     /// Runs `f` in a write transaction: commits if it answers `Ok`, aborts if it answers `Err` or panics.
     ///
+    /// An error of your own goes through as [`Error::Other`]:
+    ///
+    /// ```
+    /// # let db = folio::Database::in_memory()?;
+    /// let result = db.exec(|txn| {
+    ///     let count: u32 = "many".parse().map_err(folio::Error::other)?;
+    ///     txn.bucket_mut("counts")?.put("users", count.to_be_bytes())
+    /// });
+    /// assert!(matches!(result, Err(folio::Error::Other(_))));
+    /// # Ok::<(), folio::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// What `f` answers, and what [`Database::begin_write`] and [`WriteTxn::commit`] do.

@@ -18,8 +18,8 @@ pub enum Durability {
     /// When it is on the disk: it survives a power cut.
     #[default]
     Durable,
-    /// When the operating system has it: it survives the death of the process, and a power cut may take it back, together
-    /// with later ones. What was durable before is never harmed.
+    /// When the operating system has it: it survives the death of the process (on Linux; elsewhere it is lost with a process
+    /// that is killed), and a power cut may take it back, together with later ones. What was durable before is never harmed.
     Relaxed,
 }
 

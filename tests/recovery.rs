@@ -1,9 +1,10 @@
 //! What recovery must not believe: a commit that a failed sync may have dropped, and one that an earlier recovery refused.
 
-use folio::{
-    Durability, Options,
-    disk::{Failure, MemoryStore},
-};
+mod common;
+
+use common::{slots, u64_at};
+use folio::disk::{Failure, MemoryStore};
+use folio::{Durability, Error, Options};
 
 /// A sync fails and drops what it should have written, and the kernel then believes its cache to be clean. The database is opened anew,
 /// commits go on, and the power fails: what was durable or acknowledged before must be there.
@@ -160,5 +161,25 @@ fn a_commit_that_recovery_refused_stays_refused() {
                 );
             }
         }
+    }
+}
+
+/// After a clean close a damaged page of the last commit is damage, not a commit that a power cut tore: nothing goes back to the one
+/// before, however the last one was made.
+#[test]
+fn after_a_close_there_is_no_way_back() {
+    for (durability, len) in [(Durability::Durable, 10), (Durability::Relaxed, 10), (Durability::Durable, 4 << 20)] {
+        let disk = MemoryStore::new();
+        let db = Options::new().durability(durability).open_store(&disk).unwrap();
+        for n in 0..3 {
+            db.exec(|txn| txn.bucket_mut("a")?.put("k", vec![n; len])).unwrap();
+        }
+        drop(db);
+        let mut image = disk.image();
+        let [one, two] = slots(4096).map(|at| (u64_at(&image, at + 40), u64_at(&image, at + 56) as usize));
+        assert_eq!(one, two, "transaction and root of the catalog");
+        image[one.1 * 4096 + 40] ^= 1;
+        let result = Options::new().open_store(&MemoryStore::with_image(&image));
+        assert!(matches!(result, Err(Error::Corrupt { .. })), "{durability:?}, {len} bytes: {result:?}");
     }
 }

@@ -43,6 +43,29 @@ fn next_version(txn: &mut WriteTxn, rng: &mut fastrand::Rng, version: u64) -> Re
     sum.put("version", version.to_le_bytes())
 }
 
+/// P3: a read begins and goes on while a write transaction is under way, a commit goes through while reads are, and figures and checks
+/// wait for neither. All in one thread: whoever waited would wait for ever.
+#[test]
+fn nobody_waits() -> Result<()> {
+    let db = Database::in_memory()?;
+    db.exec(|txn| txn.bucket_mut("a")?.put("k", "old"))?;
+    let reader = db.begin_read()?;
+    let mut txn = db.begin_write()?;
+    // The file grows beside the reader.
+    txn.bucket_mut("a")?.put("large", vec![1; 8 << 20])?;
+    txn.bucket_mut("a")?.put("k", "new")?;
+    let later = db.begin_read()?;
+    assert!(db.try_begin_write()?.is_none());
+    assert!(db.check()?.is_ok() && db.stats()?.txn_id == later.id());
+    txn.commit()?;
+    let value = |txn: &ReadTxn| txn.bucket("a").unwrap().unwrap().get("k").unwrap().unwrap().to_vec();
+    assert_eq!(
+        (value(&reader), value(&later), value(&db.begin_read()?)),
+        (b"old".into(), b"old".into(), b"new".into())
+    );
+    Ok(())
+}
+
 /// Checks a snapshot against its own sums and answers with its version.
 fn verify(txn: &ReadTxn) -> u64 {
     let Some(sum) = txn.bucket("sum").unwrap() else { return 0 };

@@ -74,6 +74,7 @@ pub(super) fn commit(txn: &mut WriteTxn, durability: Durability) -> Result<TxnId
     let writer = pages.writer_mut();
     writer.meta = meta;
     writer.slot = slot;
+    writer.is_sealed = false;
     writer.unsynced_len += written_len;
     writer.history.insert(fields.txn, Committed { at: Instant::now(), page_count: fields.page_count });
     if durability == Durability::Durable {

@@ -342,6 +342,8 @@ pub(crate) struct Writer {
     is_recovered: bool,
     /// The other slot holds a later meta that was refused.
     is_other_refused: bool,
+    /// The other slot has the same commit.
+    is_sealed: bool,
     /// Loaded by the first write.
     pub(crate) space: Option<Space>,
     dirty: DirtyPages,
@@ -371,6 +373,7 @@ impl Writer {
             durable_slot: recovered.slot,
             is_recovered: true,
             is_other_refused: recovered.is_other_refused,
+            is_sealed: recovered.is_sealed,
             space: None,
             dirty: DirtyPages::new(fields.page_len),
             file_len: recovered.file_len,
@@ -481,11 +484,12 @@ impl Writer {
     /// Leaves in the other slot a copy of the last meta that says synced. Until then a damaged page of the last commit looks like
     /// a commit that a power cut tore, and the next open would go back to the one before; from then on it is damage.
     fn seal(&mut self, shared: &Shared) -> Result<()> {
-        if !matches!(self.meta.trust(), Trust::Digest(_)) {
+        if self.is_sealed {
             return Ok(());
         }
         self.meta.set_trust(Trust::Synced);
         shared.write_meta(&self.meta, 1 - self.durable_slot)?;
+        self.is_sealed = true;
         shared.sync_store(None)
     }
 

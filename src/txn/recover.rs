@@ -17,6 +17,8 @@ pub(crate) struct Recovered {
     pub(crate) slot: usize,
     /// The other slot holds a later meta, which was not trusted.
     pub(crate) is_other_refused: bool,
+    /// The other slot has the same commit, so that one survives the loss of either.
+    pub(crate) is_sealed: bool,
     pub(crate) file_len: u64,
 }
 
@@ -27,9 +29,10 @@ pub(crate) fn recover(store: &dyn Store) -> Result<Recovered> {
     // Of two that say the same, the one that asks for no proof.
     slots.sort_by_key(|(slot, meta)| (std::cmp::Reverse(meta.txn()), meta.trust() != Trust::Synced, *slot));
     let mut is_other_refused = false;
+    let is_sealed = slots.len() == 2 && slots.iter().all(|(_, meta)| meta.txn() == slots[0].1.txn());
     for (slot, meta) in slots {
         if is_trusted(store, &meta, file_len)? {
-            return Ok(Recovered { meta, slot, is_other_refused, file_len });
+            return Ok(Recovered { meta, slot, is_other_refused, is_sealed, file_len });
         }
         is_other_refused = true;
     }

@@ -120,6 +120,23 @@ impl WriteTxn {
 
     /// The bucket of this name, to read and write. Creates it if it is missing.
     ///
+    /// One bucket at a time is open for writing, and nothing that was read through the transaction lives across a change:
+    /// the borrow checker sees to it. What is to go from one bucket to another is copied on the way, and to open a bucket again costs
+    /// little:
+    ///
+    /// ```
+    /// # let db = folio::Database::in_memory()?;
+    /// # db.exec(|txn| txn.bucket_mut("users")?.put("id:1", "Alice"))?;
+    /// db.exec(|txn| {
+    ///     let users = txn.bucket("users")?.expect("it is there");
+    ///     let names: Vec<_> = users.iter().collect::<folio::Result<_>>()?;
+    ///     let names: Vec<_> = names.iter().map(|(id, name)| (name.to_vec(), id.to_vec())).collect();
+    ///     let mut by_name = txn.bucket_mut("by name")?;
+    ///     names.iter().try_for_each(|(name, id)| by_name.put(name, id))
+    /// })?;
+    /// # Ok::<(), folio::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`Error::BucketName`] if the name is empty or longer than 255 bytes; [`Error::Corrupt`] or [`Error::Io`] if the catalog

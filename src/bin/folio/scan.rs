@@ -22,13 +22,13 @@ pub struct Args {
     /// The bucket
     bucket: String,
     /// Start at this key
-    #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     from: Option<String>,
     /// Stop before this key
-    #[arg(long, value_name = "KEY", allow_negative_numbers = true)]
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     to: Option<String>,
     /// Only keys that start with this
-    #[arg(long, value_name = "PREFIX", allow_negative_numbers = true)]
+    #[arg(long, value_name = "PREFIX", allow_hyphen_values = true)]
     prefix: Option<String>,
     /// From the last key to the first
     #[arg(long)]

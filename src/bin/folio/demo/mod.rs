@@ -157,5 +157,6 @@ fn tell(file: &Path, findings: &Findings, out: &mut impl Write) -> Result<(), Fa
     table::pairs(out, &pairs)?;
 
     writeln!(out, "\nLook at it: folio scan {file} names --prefix GREEK")?;
+    writeln!(out, "Not installed? cargo run --release --features cli -- scan {file} names --prefix GREEK")?;
     Ok(())
 }
