@@ -203,8 +203,8 @@ fn key(input: &mut Input<'_>) -> Vec<u8> {
 
 fn value(input: &mut Input<'_>) -> Vec<u8> {
     let len = match input.byte() % 16 {
-        0 => usize::from(input.number()) % 30_000,
-        1..4 => usize::from(input.number()) % 3000,
+        0 => usize::from(input.number()) % 12_000,
+        1..3 => usize::from(input.number()) % 2000,
         _ => usize::from(input.byte()),
     };
     vec![input.byte(); len]
@@ -238,10 +238,11 @@ fn operation(input: &mut Input<'_>, txn: &mut WriteTxn, model: &mut Model) {
         }
         16..32 => {
             // A row of entries, so that a few bytes of input grow a tree.
-            for n in 0..value.first().copied().unwrap_or(0) {
-                let key = [&from[..from.len().min(1900)], &[n]].concat();
-                bucket.put(&key, &value).expect("a put");
-                truth.insert(key, value.clone());
+            let value = &value[..value.len().min(150)];
+            for n in 0..input.byte() {
+                let key = [&from[..from.len().min(200)], &[n]].concat();
+                bucket.put(&key, value).expect("a put");
+                truth.insert(key, value.to_vec());
             }
         }
         32..96 => assert_eq!(bucket.delete(&from).expect("a delete"), truth.remove(&from).is_some()),
