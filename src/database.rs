@@ -38,6 +38,9 @@ pub struct Database {
 /// How often one who waits for another process tries again.
 const LOCK_POLL: Duration = Duration::from_millis(5);
 
+/// How often one who waits for another thread to close the database tries again.
+const CLOSE_POLL: Duration = Duration::from_millis(1);
+
 /// A reference to the database of which each group of threads has its own, so that readers on different cores do not
 /// contend for one reference count.
 #[repr(align(128))]
@@ -86,6 +89,16 @@ impl Database {
     /// Opens the file, unless it is locked. All of it under the registry's lock, so that of several threads that open the same
     /// file the first does and the others find it open.
     fn try_open(path: &Path, options: &Options) -> Result<Database> {
+        loop {
+            if let Some(database) = Database::try_open_once(path, options)? {
+                return Ok(database);
+            }
+            std::thread::sleep(CLOSE_POLL);
+        }
+    }
+
+    /// `None` while another thread is closing the file, for which it needs the registry.
+    fn try_open_once(path: &Path, options: &Options) -> Result<Option<Database>> {
         let mut registry = registry();
         let file = open_or_create(path, options)?;
         let metadata = file.metadata().map_err(Error::io("opening the database"))?;
@@ -99,21 +112,16 @@ impl Database {
                     return Err(Error::InvalidOption { option: "read_only", why });
                 }
                 options.check_agreement(&shared.options)?;
-                Ok(Database::new(shared, options))
+                Ok(Some(Database::new(shared, options)))
             }
-            Some(None) => {
-                // It is being closed by another thread, which needs the registry to finish.
-                drop(registry);
-                std::thread::yield_now();
-                Database::try_open(path, options)
-            }
+            Some(None) => Ok(None),
             None => {
                 file::lock(&file, options.read_only)?;
                 let store = FileStore::new(file, advice(options.advice), options.prefault);
                 let shared = Arc::new(Shared::open(Box::new(store), options)?);
                 registry.insert(id, Arc::downgrade(&shared));
                 shared.register(Registration(id));
-                Ok(Database::new(shared, options))
+                Ok(Some(Database::new(shared, options)))
             }
         }
     }

@@ -233,7 +233,7 @@ fn writers_queue_fairly() {
             drop(txn);
         }));
         // Each is in the queue before the next one comes.
-        thread::sleep(Duration::from_millis(40));
+        thread::sleep(Duration::from_millis(150));
     }
     assert!(db.try_begin_write().unwrap().is_none());
     drop(first);

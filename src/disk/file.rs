@@ -203,6 +203,12 @@ impl Store for FileStore {
         }
     }
 
+    fn rewrite(&self, at: u64, len: usize) -> io::Result<()> {
+        let mut bytes = vec![0; len];
+        self.read_at(&mut bytes, at)?;
+        self.write_at(&bytes, at)
+    }
+
     /// Allocated blocks that were never written are marked so, and the first sync after a write waits for the file system's journal
     /// to say otherwise: twice as long as for a block that is written over. Zeros written ahead pay for many at once.
     fn ready(&self, at: u64, len: u64) -> io::Result<()> {

@@ -103,7 +103,10 @@ pub(crate) struct Map {
     verify: Verify,
     /// A bit for each page that was verified as a page.
     pages: Bits,
-    /// For each first page of a large value that was verified: what its reference said.
+    /// A bit for each page that this process wrote.
+    written: Bits,
+    /// For each first page of a large value that was verified: what its reference said. Empty where there is no memory for so
+    /// much: then values are verified each time.
     values: Box<[AtomicU32]>,
 }
 
@@ -114,16 +117,16 @@ fn token(large: &LargeRef) -> u32 {
 }
 
 /// Zeroed atomics, from memory that the allocator does not touch before it is used: opening a large file takes no longer.
-fn zeroed<T: FromZeros>(count: u64) -> Box<[T]> {
-    <[T]>::new_box_zeroed_with_elems(count as usize).expect("memory for a few bits for each page")
+fn zeroed<T: FromZeros>(count: u64) -> io::Result<Box<[T]>> {
+    <[T]>::new_box_zeroed_with_elems(to_usize(count)?).map_err(|_| io::ErrorKind::OutOfMemory.into())
 }
 
 /// A bit for each page.
 struct Bits(Box<[AtomicU64]>);
 
 impl Bits {
-    fn new(count: u64) -> Bits {
-        Bits(zeroed(count.div_ceil(64)))
+    fn new(count: u64) -> io::Result<Bits> {
+        Ok(Bits(zeroed(count.div_ceil(64))?))
     }
 
     fn inherit(&self, previous: &Bits) {
@@ -152,11 +155,13 @@ impl Bits {
 }
 
 impl Map {
-    pub(crate) fn new(region: Region, page_len: usize, limit: u64, verify: Verify) -> Map {
+    pub(crate) fn new(region: Region, page_len: usize, limit: u64, verify: Verify) -> io::Result<Map> {
         let page_shift = page_len.trailing_zeros();
         let pages = region.len() >> page_shift;
         let limit = AtomicU64::new(limit.min(pages));
-        Map { region, page_shift, limit, verify, pages: Bits::new(pages), values: zeroed(pages) }
+        let (known, written) = (Bits::new(pages)?, Bits::new(pages)?);
+        let values = zeroed(pages).unwrap_or_default();
+        Ok(Map { region, page_shift, limit, verify, pages: known, written, values })
     }
 
     /// How many pages the address space has room for.
@@ -172,6 +177,7 @@ impl Map {
     /// Takes over from the map before this one what is known to be good.
     pub(crate) fn inherit(&self, previous: &Map) {
         self.pages.inherit(&previous.pages);
+        self.written.inherit(&previous.written);
         // Values are verified again: there are fewer of them, and to copy what is known would touch it all.
     }
 
@@ -220,10 +226,18 @@ impl Map {
 
     /// The pages of an extent are good: this process wrote them.
     pub(crate) fn set_written(&self, first: u64, count: u64) {
-        (first..first + count).for_each(|no| self.forget_large(no));
+        (first..first + count).for_each(|no| {
+            self.written.set(no);
+            self.forget_large(no);
+        });
         if self.verify != Verify::Always {
             (first..first + count).for_each(|no| self.pages.set(no));
         }
+    }
+
+    /// Whether this process wrote the page.
+    pub(crate) fn is_written(&self, no: u64) -> bool {
+        self.written.get(no)
     }
 
     /// There is no large value at a page any more: a reference to it, which only a damaged file has, is to be verified.
@@ -239,6 +253,7 @@ impl Map {
     pub(crate) fn set_written_large(&self, large: &LargeRef, count: u64) {
         let first = large.page().get();
         (first..first + count).for_each(|no| {
+            self.written.set(no);
             self.pages.clear(no);
             self.forget_large(no);
         });
@@ -400,7 +415,7 @@ mod tests {
         for (i, page) in pages.iter().enumerate() {
             region.write(page, (2 + i as u64) * 4096);
         }
-        Map::new(region, 4096, 2 + pages.len() as u64, verify)
+        Map::new(region, 4096, 2 + pages.len() as u64, verify).unwrap()
     }
 
     #[test]

@@ -378,7 +378,32 @@ impl Store for MemoryDisk {
         Ok(())
     }
 
-    fn ready(&self, _at: u64, _len: u64) -> io::Result<()> {
+    /// The log gets the bytes once more; in memory they stay as they are, since readers may be looking at them.
+    fn rewrite(&self, at: u64, len: usize) -> io::Result<()> {
+        let mut inner = self.store.inner();
+        inner.check(len, at)?;
+        if let Some(failure) = inner.call() {
+            return Err(failure.error());
+        }
+        let mut bytes = vec![0; len];
+        inner.region.read(&mut bytes, at);
+        inner.log(|| Operation::Write { at, bytes, is_dropped: false });
+        Ok(())
+    }
+
+    fn ready(&self, at: u64, len: u64) -> io::Result<()> {
+        let mut inner = self.store.inner();
+        inner.check(len as usize, at)?;
+        if let Some(failure) = inner.call() {
+            return Err(failure.error());
+        }
+        let mut old = vec![0; len as usize];
+        inner.region.read(&mut old, at);
+        // Zeros over zeros are not worth a power cut at each sector.
+        if old.iter().any(|&byte| byte != 0) {
+            old.fill(0);
+            inner.write(&old, at);
+        }
         Ok(())
     }
 

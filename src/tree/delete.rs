@@ -106,7 +106,9 @@ fn cut_leaf<P: PagesMut>(pages: &mut P, no: PageNo, bounds: (Bound<&[u8]>, Bound
         Bound::Included(key) => slot(key, true)?,
         Bound::Excluded(key) => slot(key, false)?,
     };
-    let (left, removed) = (leaf.len() - (end - start), end - start);
+    // Where nothing is verified, the keys may be in any order.
+    let Some(removed) = end.checked_sub(start) else { return Err(leaf.out_of_order()) };
+    let left = leaf.len() - removed;
     if removed == 0 {
         return Ok(Cut { no, left: left as u64, removed: 0 });
     }

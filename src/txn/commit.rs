@@ -45,7 +45,7 @@ pub(super) fn commit(txn: &mut WriteTxn, durability: Durability) -> Result<TxnId
     // 2. The pages go to places that nothing pinned can see (I1).
     pages.extend_store()?;
     if durability == Durability::Durable {
-        pages.ready_growth()?;
+        pages.ready_growth();
     }
     pages.write_numbered(&mut numbered)?;
 

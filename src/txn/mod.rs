@@ -59,6 +59,8 @@ pub(crate) struct Shared {
     /// As of the last commit; `None` until the free space was loaded.
     figures: Mutex<Option<Figures>>,
     fork_guard: ForkGuard,
+    /// The snapshot that was found at open: whatever was born later was born here.
+    opened: TxnId,
     /// Dropped last, when the store has let go of the file: it ends the entry in the registry.
     registration: OnceLock<Registration>,
 }
@@ -126,6 +128,7 @@ impl Shared {
             failed: AtomicBool::new(false),
             counters: Counters::default(),
             figures: Mutex::new(None),
+            opened: fields.txn,
             fork_guard: ForkGuard::new().map_err(Error::io("preparing for a fork"))?,
             store,
             writer: WriterLock::new(writer),
@@ -173,8 +176,11 @@ impl Shared {
             }
         }
         let reserve = len.saturating_mul(2).max(RESERVE_MIN).next_multiple_of(page_len);
-        let region = self.store.region(reserve).map_err(Error::io("mapping the database"))?;
-        let map = Map::new(region, self.options.page_len, len / page_len, self.options.verify);
+        // A file of half the address space still has room for itself.
+        let region = self.store.region(reserve).or_else(|_| self.store.region(len.next_multiple_of(page_len)));
+        let map =
+            region.and_then(|region| Map::new(region, self.options.page_len, len / page_len, self.options.verify));
+        let map = map.map_err(Error::io("mapping the database"))?;
         if count > 0 {
             map.inherit(self.newest_map().1);
         }
@@ -208,11 +214,6 @@ impl Shared {
     fn void_slot(&self, slot: usize) -> Result<()> {
         let at = SLOT_PAGES[slot] * self.options.page_len as u64;
         self.write_store(&[0; META_LEN], at).map_err(|source| self.fail("voiding a meta slot", source))
-    }
-
-    fn ready_store(&self, at: u64, len: u64) -> std::io::Result<()> {
-        self.counters.bytes_written.fetch_add(len, Ordering::Relaxed);
-        self.store.ready(at, len)
     }
 
     fn write_store(&self, bytes: &[u8], at: u64) -> std::io::Result<()> {
@@ -409,8 +410,11 @@ impl Writer {
         match self.meta.trust() {
             Trust::Synced => {}
             Trust::Digest(_) => {
-                for (at, page) in recover::digest_pages(&*shared.store, &self.meta)? {
-                    shared.write_store(&page, at).map_err(|source| shared.fail("writing pages", source))?;
+                for no in recover::written(&self.meta).unwrap_or_default() {
+                    let page_len = shared.options.page_len;
+                    let done = shared.store.rewrite(no * page_len as u64, page_len);
+                    done.map_err(|source| shared.fail("writing pages", source))?;
+                    shared.counters.bytes_written.fetch_add(page_len as u64, Ordering::Relaxed);
                 }
             }
             Trust::Boot(_) => {

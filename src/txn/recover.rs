@@ -133,7 +133,7 @@ fn digest(store: &dyn Store, meta: &Meta) -> Result<Option<u32>> {
 }
 
 /// The numbers of the pages that the meta's transaction wrote, if its record names them and they are not too many.
-fn written(meta: &Meta) -> Option<Vec<u64>> {
+pub(crate) fn written(meta: &Meta) -> Option<Vec<u64>> {
     let fields = meta.fields();
     let records = space_log::records(meta.space_words())?;
     let record = records.last().filter(|record| record.txn == fields.txn)?;
@@ -141,11 +141,4 @@ fn written(meta: &Meta) -> Option<Vec<u64>> {
     let count: u64 = written.iter().map(|extent| extent.count).sum();
     let is_sound = count <= DIGEST_PAGES_MAX as u64 && !written.iter().any(Extent::has_slot);
     is_sound.then(|| written.iter().flat_map(|extent| extent.first..extent.end()).collect())
-}
-
-/// The pages that the transaction of a meta with a digest wrote, and where they lie.
-pub(crate) fn digest_pages(store: &dyn Store, meta: &Meta) -> Result<Vec<(u64, Vec<u8>)>> {
-    let page_len = meta.fields().page_len;
-    let pages = written(meta).unwrap_or_default().into_iter();
-    pages.map(|no| Ok((no * page_len as u64, read_page(store, no, page_len)?))).collect()
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::commit;
 use super::dirty::DirtyPages;
@@ -421,6 +422,10 @@ impl WritePages {
             return Ok(());
         }
         let bad = |what| Err(Error::Corrupt { page: extent.first, what });
+        // A page with a forged birth would be freed under the readers that see it.
+        if born > self.shared.opened && !self.shared.newest_map().1.is_written(extent.first) {
+            return bad("a page from the future");
+        }
         if extent.has_slot() || extent.end() > self.base_page_count || born >= self.txn {
             return bad("a page that the snapshot cannot have");
         }
@@ -452,18 +457,20 @@ impl WritePages {
         Ok(())
     }
 
-    /// Readies the room behind a file that has grown by a little, since it will again.
-    pub(super) fn ready_growth(&mut self) -> Result<()> {
+    /// Readies the room behind a file that has grown by a little, since it will again. Where that fails, nothing is lost but time.
+    pub(super) fn ready_growth(&mut self) {
         let page_len = self.page_len() as u64;
         let (end, step) = (self.page_count, READY_LEN / page_len);
         let writer = self.writer_mut();
         let grown = end.saturating_sub(writer.ready_end);
         if grown == 0 {
-            return Ok(());
+            return;
         }
         writer.ready_end = if grown > step { end } else { (end + step).min(writer.file_len / page_len) };
         let len = (writer.ready_end - end) * page_len;
-        self.shared.ready_store(end * page_len, len).map_err(Error::io("growing the database"))
+        if self.shared.store.ready(end * page_len, len).is_ok() {
+            self.shared.counters.bytes_written.fetch_add(len, Ordering::Relaxed);
+        }
     }
 
     /// Writes numbered pages, sealed, in as few writes as their numbers allow.
