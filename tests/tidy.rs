@@ -6,7 +6,7 @@
 //! | T1 | `a_pinned_snapshot_is_whole_and_seen_by_the_writer`, `readers_see_whole_snapshots_while_a_writer_commits` |
 //! | T2 | `t02_a_meta_without_its_root_is_not_trusted`, `a_power_cut_anywhere_leaves_a_whole_state` |
 //! | T3 | `t27_a_truncated_file_is_refused`, `a_file_cut_anywhere_is_refused_or_whole` |
-//! | T4 | `t04_a_process_that_dies_creating_leaves_nothing_or_a_database` |
+//! | T4 | `t04_a_process_that_dies_creating_leaves_nothing_or_a_database`, `a_process_killed_creating_leaves_nothing_or_a_database` |
 //! | T5 | `a_power_cut_anywhere_leaves_a_whole_state`, which cuts a second time |
 //! | T6 | `t06_any_sync_fails_and_drops_what_was_not_synced`, `t06_after_a_failed_sync_the_writer_refuses` |
 //! | T7 | `t07_a_panic_in_exec_aborts_and_nothing_leaks` |
@@ -16,7 +16,7 @@
 //! | T11 | `t11_a_hundred_thousand_tiny_entries`, `t11_values_of_a_tebibyte_in_a_file_of_five` |
 //! | T12 | `forged_pages_do_no_worse_than_wrong_answers`, `buckets_of_a_catalog_that_shares_its_children` |
 //! | T13 | `random_operations_agree_with_a_btree_map_at_every_page_size`, `keys_up_to_the_limit_of_each_page_size` |
-//! | T14 | `t14_the_disk_is_full_at_any_call`, `t14_a_full_disk_is_an_error_and_no_more` |
+//! | T14 | `t14_the_disk_is_full_at_any_call`, `t14_a_full_disk_is_an_error_and_no_more`, `a_database_on_a_full_disk_can_delete` |
 //! | T15 | `t15_the_same_operations_make_the_same_bytes` |
 //! | T16 | `t16_the_lock_outlives_other_descriptors` |
 //! | T17 | `t17_one_core_for_a_file_of_many_names` |

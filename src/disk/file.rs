@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use fs2::FileExt as _;
 use memmap2::Advice;
 
-use super::map::Region;
+use super::map::{self, Region};
 use super::store::Store;
 use crate::error::{Error, Result};
 
@@ -193,13 +193,16 @@ impl Store for FileStore {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        if len <= self.len()? {
+        let before = self.len()?;
+        if len <= before {
             return self.file.set_len(len);
         }
         // Blocks are allocated now, so that a full disk is an error here and not a signal at a read.
-        match self.file.allocate(len) {
+        match map::allocate(&self.file, len) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => self.file.set_len(len),
-            done => done,
+            // What was allocated until the disk was full goes back.
+            Err(error) => self.file.set_len(before).and(Err(error)),
+            Ok(()) => Ok(()),
         }
     }
 

@@ -16,6 +16,8 @@
 use std::alloc::{Layout, handle_alloc_error};
 use std::fs::File;
 use std::io;
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -88,6 +90,26 @@ impl Region {
         assert!(end.is_some_and(|end| end <= self.len()), "access past the end of a region");
         at as usize
     }
+}
+
+/// Gives the first `len` bytes of a file their blocks on the disk, and makes it that long. The system's function answers with
+/// its error and leaves `errno` alone, where fs2 looks for it: fs2 cannot tell that the disk is full.
+#[cfg(target_os = "linux")]
+pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
+    let len = libc::off_t::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+    loop {
+        // SAFETY: the descriptor is open as long as `file` is borrowed, and the call touches no memory of ours.
+        match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, len) } {
+            0 => return Ok(()),
+            libc::EINTR => {}
+            code => return Err(io::Error::from_raw_os_error(code)),
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
+    fs2::FileExt::allocate(file, len)
 }
 
 fn to_usize(len: u64) -> io::Result<usize> {

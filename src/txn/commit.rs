@@ -43,7 +43,7 @@ pub(super) fn commit(txn: &mut WriteTxn, durability: Durability) -> Result<TxnId
     add_log_pages(pages, &record, &mut numbered);
 
     // 2. The pages go to places that nothing pinned can see (I1).
-    pages.extend_store()?;
+    pages.extend_store(pages.reserve())?;
     if durability == Durability::Durable {
         pages.ready_growth();
     }
@@ -106,7 +106,7 @@ pub(super) fn spill(txn: &mut WriteTxn) -> Result<()> {
     }
     txn.catalog_finger.forget();
     number(txn.pages.dirty_mut(), &mut txn.catalog, &mut numbers, &mut numbered);
-    txn.pages.extend_store()?;
+    txn.pages.extend_store(0)?;
     txn.pages.write_numbered(&mut numbered)?;
     txn.pages.dirty_mut().clear();
     Ok(())

@@ -19,7 +19,7 @@ use crate::page::{self, PageNo, TxnId, VALUE_MAX};
 use crate::tree::put::{Finger, Mode, put};
 use crate::tree::{Pages, PagesMut, Tree, delete};
 
-/// Pages kept back from `put` below `Options::max_size`, so that what fills the file can still be deleted.
+/// Pages kept back from `put`, on the disk and below `Options::max_size`, so that what fills the file can still be deleted.
 const FULL_RESERVE: u64 = 24;
 
 /// The part of a file that may be free before scattered pages are taken again.
@@ -72,6 +72,8 @@ pub(crate) struct WritePages {
     /// Numbers of the pages that it has written, and what stands for them in a digest; `None` when there are too many.
     pub(super) written: Option<Vec<(u64, [u8; 8])>>,
     pub(super) written_len: u64,
+    /// Whether something was put, or only deleted.
+    has_put: bool,
     is_committed: bool,
 }
 
@@ -95,6 +97,7 @@ impl WriteTxn {
             freed_set: ExtentSet::default(),
             written: Some(Vec::new()),
             written_len: 0,
+            has_put: false,
             is_committed: false,
         };
         let catalog_finger = Finger::NONE;
@@ -310,8 +313,8 @@ impl WriteTxn {
         self.pages.view()
     }
 
-    /// Refuses to grow a database that is at its limit.
-    pub(crate) fn check_room(&self, value_len: usize) -> Result<()> {
+    /// Refuses to put more into a database that is at its limit.
+    pub(crate) fn check_room(&mut self, value_len: usize) -> Result<()> {
         self.pages.check_room(value_len)
     }
 }
@@ -353,7 +356,8 @@ impl WritePages {
         max.min(PAGE_COUNT_MAX - 1)
     }
 
-    fn check_room(&self, value_len: usize) -> Result<()> {
+    fn check_room(&mut self, value_len: usize) -> Result<()> {
+        self.has_put = true;
         let max = self.page_count_max();
         let value_pages = (value_len / self.page_len()) as u64;
         let used = self.page_count - self.space().free.page_count() + self.dirty().len() as u64 + value_pages;
@@ -384,15 +388,21 @@ impl WritePages {
     }
 
     /// Takes `count` pages in as few extents as there can be. The file grows for the sake of fewer ones while little of it is free:
-    /// to a disk, pages in a row are one transfer.
+    /// to a disk, pages in a row are one transfer. Where the disk has no room for that, scattered pages will do.
     pub(super) fn take_pages(&mut self, mut count: u64) -> Result<Vec<Extent>> {
         let mut extents = Vec::new();
         let slack = self.page_count / SLACK;
-        let may_grow = count <= self.page_count_max().saturating_sub(self.page_count);
+        let mut may_grow = count <= self.page_count_max().saturating_sub(self.page_count);
         while count > 0 {
             let free = &mut self.space_mut().free;
             let prefers_growth = may_grow && free.page_count() < slack;
-            let found = free.take_run(count).or_else(|| if prefers_growth { None } else { free.take_largest() });
+            let mut found = free.take_run(count);
+            if found.is_none() && prefers_growth {
+                may_grow = self.extend_store(count).is_ok();
+            }
+            if found.is_none() && !(prefers_growth && may_grow) {
+                found = self.space_mut().free.take_largest();
+            }
             let extent = match found {
                 Some(extent) => extent,
                 None => self.grow(count)?,
@@ -438,9 +448,15 @@ impl WritePages {
         Ok(())
     }
 
-    /// Makes sure that the store is as long as the page count, with room to spare, and mapped.
-    pub(super) fn extend_store(&mut self) -> Result<()> {
-        let needed = self.page_count * self.page_len() as u64;
+    /// How many pages behind the page count the store must have when this commits: what fills a disk can still be deleted.
+    pub(super) fn reserve(&self) -> u64 {
+        let count = FULL_RESERVE.saturating_sub(self.space().free.page_count());
+        if self.has_put { count.min(self.page_count_max().saturating_sub(self.page_count)) } else { 0 }
+    }
+
+    /// Makes sure that the store has the page count and `count` pages more, with room to spare, and that it is mapped.
+    pub(super) fn extend_store(&mut self, count: u64) -> Result<()> {
+        let needed = (self.page_count + count) * self.page_len() as u64;
         let len = self.writer().file_len;
         if needed <= len {
             return Ok(());
@@ -645,7 +661,7 @@ impl PagesMut for WritePages {
             return Err(Error::ValueTooLong { len, max: VALUE_MAX });
         }
         let run = self.take_run(len.div_ceil(page_len as u64))?;
-        self.extend_store()?;
+        self.extend_store(0)?;
         // Whole pages straight from the value, then the last one filled up with zeros.
         let whole = value.len() / page_len * page_len;
         let (whole_pages, tail) = value.split_at(whole);
