@@ -213,3 +213,28 @@ fn a_large_value_is_not_copied() -> Result<()> {
     assert_eq!(most, 0);
     Ok(())
 }
+
+/// However many buckets it goes through: those that it no longer needs at hand are closed.
+#[test]
+fn many_buckets_in_one_transaction() -> Result<()> {
+    let _turn = TURN.lock();
+    let budget = 64 * 4096;
+    let db = Options::new().dirty_limit(budget).open_in_memory()?;
+    let name = |n: u32| format!("{n:0200}");
+    let count = 20_000;
+    let mut txn = db.begin_write()?;
+    let (done, put, _) = peak(|| (0..count).try_for_each(|n| txn.bucket_mut(&name(n))?.put("k", "v")));
+    done?;
+    let (done, commit, _) = peak(|| txn.commit());
+    done?;
+    let mut txn = db.begin_write()?;
+    let (done, drop, _) = peak(|| (0..count).step_by(2).try_for_each(|n| txn.drop_bucket(&name(n)).map(|_| ())));
+    done?;
+    let (done, second, _) = peak(|| txn.commit());
+    done?;
+    let peaks = [put, commit, drop, second];
+    assert!(peaks.iter().all(|&peak| peak < 8 * budget as isize), "{peaks:?}");
+    assert!(db.check()?.is_ok());
+    assert_eq!(db.begin_read()?.buckets()?.len(), count as usize / 2);
+    Ok(())
+}

@@ -276,7 +276,7 @@ fn random_steps_while_the_room_on_the_disk_changes() {
         let Some(disk) = Disk::new(kind) else { continue };
         let mut rng = fastrand::Rng::with_seed(seed);
         let (mut done, mut errors) = (0, BTreeMap::new());
-        for _ in 0..8 {
+        for _ in 0..5 {
             let options = Options::new().dirty_limit(64 * 4096).sync_bytes(rng.u64(..500_000));
             let mut both = Both::open(&disk.path("a.folio"), options);
             for room in [1_500_000, 300_000, 20_000] {
@@ -297,8 +297,8 @@ fn random_steps_while_the_room_on_the_disk_changes() {
             drop(both.db);
             fs::remove_file(disk.path("a.folio")).unwrap();
         }
-        println!("{kind}: {done} of 480 steps; {errors:?}");
-        assert!(errors.values().sum::<usize>() > 10);
+        println!("{kind}: {done} of 300 steps; {errors:?}");
+        assert!(errors.values().sum::<usize>() > 5);
     }
 }
 
@@ -308,7 +308,7 @@ fn creating_a_database_on_a_full_disk() -> Result<()> {
     for kind in KINDS {
         let Some(disk) = Disk::new(kind) else { continue };
         let (mut made, mut refused) = (0, Errors::default());
-        for left in (0..200_000).step_by(7000) {
+        for left in (0..200_000).step_by(14_000) {
             disk.fill(left);
             let path = disk.path("a.folio");
             match Database::open(&path) {

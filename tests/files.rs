@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown, symlink
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use folio::disk::MemoryStore;
@@ -660,4 +661,42 @@ fn the_other_process_ends_with_its_input() {
     assert_eq!(other.says(), "open");
     other.input.as_mut().unwrap().write_all(b"go on\n").unwrap();
     assert!(other.child.wait().unwrap().success());
+}
+
+/// One thread closes a database, which takes a while since there is much to sync; another opens the file meanwhile, and waits.
+#[test]
+fn opening_while_another_thread_closes() {
+    let dir = temp();
+    let path = dir.path().join("a.folio");
+    let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(20 << 20).collect();
+    for _ in 0..3 {
+        let db = Options::new().durability(Durability::Relaxed).sync_bytes(u64::MAX).open(&path).unwrap();
+        db.exec(|txn| txn.bucket_mut("a")?.put("k", &noise)).unwrap();
+        let closing = thread::spawn(move || drop(db));
+        thread::sleep(Duration::from_millis(2));
+        let db = thread::Builder::new().stack_size(256 << 10);
+        let path = path.clone();
+        let opened = db.spawn(move || Database::open(path).map(|db| db.begin_read().unwrap().id())).unwrap();
+        opened.join().unwrap().unwrap();
+        closing.join().unwrap();
+    }
+}
+
+/// A file may be longer than its pages; one that is so long that its bookkeeping finds no room is refused.
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn a_long_sparse_file_opens_or_is_refused() {
+    let dir = temp();
+    let path = dir.path().join("a.folio");
+    drop(Database::open(&path).unwrap());
+    for tib in [1u64, 8, 15] {
+        if File::options().write(true).open(&path).unwrap().set_len(tib << 40).is_err() {
+            println!("skipped: no file of {tib} TiB here");
+            return;
+        }
+        match Options::new().read_only(true).open(&path) {
+            Ok(db) => assert_sound(&db),
+            Err(error) => assert!(matches!(error, Error::Io { .. }), "{tib} TiB: {error}"),
+        }
+    }
 }

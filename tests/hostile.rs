@@ -487,3 +487,108 @@ fn dead_bytes_beyond_the_heap_unverified() {
     let result = db.exec(|txn| txn.bucket_mut("a")?.delete("050"));
     assert!(matches!(result, Err(Error::Corrupt { .. })), "{result:?}");
 }
+
+/// The newest leaf that holds `key`.
+fn leaf_of(image: &[u8], key: &[u8]) -> usize {
+    let count = u64_at(image, newest(image) + 48) as usize;
+    let mut best = None;
+    for no in (1..count).filter(|no| *no != 8) {
+        let page = &image[no * PAGE..][..PAGE];
+        if page[4] != 1 {
+            continue;
+        }
+        for i in 0..u16_at(page, 6) {
+            let slot = 32 + i * 8;
+            let (at, len) = (u16_at(page, slot + 4), u16_at(page, slot + 6));
+            if page.get(at + 2..at + 2 + len) == Some(key) {
+                let born = u64_at(page, 16);
+                if best.is_none_or(|(b, _)| born > b) {
+                    best = Some((born, no));
+                }
+            }
+        }
+    }
+    best.expect("a leaf").1
+}
+fn churn(db: &Database, from: u32, count: u32) {
+    for n in from..from + count {
+        let _ = db.exec(|txn| txn.bucket_mut("b")?.put(format!("{n}"), vec![n as u8; 700]));
+    }
+}
+
+/// P3, I1, M2: a leaf that claims to be born by a transaction yet to come.
+#[test]
+fn a_forged_birth_frees_a_page_under_a_reader() {
+    let mut image = image(|db| {
+        db.exec(|txn| txn.bucket_mut("a")?.put("key of a", vec![1; 500])).unwrap();
+        churn(db, 0, 3);
+    });
+    let txn = u64_at(&image, newest(&image) + 40);
+    let leaf = leaf_of(&image, b"key of a");
+    set(&mut image, leaf * PAGE + 16, (txn + 2).to_le_bytes());
+    seal_page(&mut image[leaf * PAGE..(leaf + 1) * PAGE]);
+    let db = Options::new().open_store(&MemoryStore::with_image(&image)).unwrap();
+    let reader = db.begin_read().unwrap();
+    let Ok(Some(value)) = reader.bucket("a").unwrap().unwrap().get("key of a") else { return };
+    assert_eq!(value, [1; 500]);
+    churn(&db, 100, 2);
+    let _ = db.exec(|txn| txn.bucket_mut("a")?.put("key of a", vec![2; 500]));
+    churn(&db, 200, 30);
+    assert!(value.iter().all(|b| *b == 1), "the slice that a reader holds has changed");
+}
+
+/// The same by the birth in a reference to a large value.
+#[test]
+fn a_forged_birth_of_a_large_value_frees_it_under_a_reader() {
+    let mut image = image(|db| {
+        db.exec(|txn| txn.bucket_mut("a")?.put("key of a", vec![1; 8192])).unwrap();
+        churn(db, 0, 3);
+    });
+    let txn = u64_at(&image, newest(&image) + 40);
+    let leaf = leaf_of(&image, b"key of a");
+    let page = &image[leaf * PAGE..][..PAGE];
+    let at = u16_at(page, 32 + 4);
+    // value_len, key, first page, length, born
+    set(&mut image, leaf * PAGE + at + 2 + 8 + 16, (txn + 2).to_le_bytes());
+    seal_page(&mut image[leaf * PAGE..(leaf + 1) * PAGE]);
+    let db = Options::new().open_store(&MemoryStore::with_image(&image)).unwrap();
+    let reader = db.begin_read().unwrap();
+    let Ok(Some(value)) = reader.bucket("a").unwrap().unwrap().get("key of a") else { return };
+    assert_eq!(value, vec![1; 8192]);
+    churn(&db, 100, 2);
+    let _ = db.exec(|txn| txn.bucket_mut("a")?.put("key of a", vec![2; 8192]));
+    churn(&db, 200, 30);
+    assert!(value.iter().all(|b| *b == 1), "the slice that a reader holds has changed");
+}
+
+/// With nothing verified: a leaf out of order, in which the end of a range is found before its start.
+#[test]
+fn a_range_in_a_leaf_out_of_order() {
+    let disk = MemoryStore::new();
+    let db = Options::new().open_store(&disk).unwrap();
+    db.exec(|txn| {
+        let mut a = txn.bucket_mut("bucket")?;
+        ["a", "mmmmA", "mmmmB", "z"].iter().try_for_each(|k| a.put(k, "v"))
+    })
+    .unwrap();
+    drop(db);
+    let mut image = disk.image();
+    let count = u64_at(&image, 8 * PAGE + 48) as usize;
+    let leaf = (1..count)
+        .filter(|no| *no != 8)
+        .find(|no| image[no * PAGE + 4] == 1 && u16_at(&image, no * PAGE + 6) == 4)
+        .unwrap();
+    let page = &mut image[leaf * PAGE..(leaf + 1) * PAGE];
+    // "z", "mmmmA", "mmmmB", "a"
+    let (first, last): ([u8; 8], [u8; 8]) = (page[32..40].try_into().unwrap(), page[56..64].try_into().unwrap());
+    set(page, 32, last);
+    set(page, 56, first);
+    seal_page(page);
+    for at in slots(PAGE) {
+        image[at + 96] = 1;
+        seal_meta(&mut image[at..at + 4096]);
+    }
+    let db = Options::new().verify(Verify::Never).open_store(&MemoryStore::with_image(&image)).unwrap();
+    let r = db.exec(|txn| txn.bucket_mut("bucket")?.delete_range("mmmmZ".."n"));
+    assert!(matches!(r, Ok(_) | Err(Error::Corrupt { .. })), "{r:?}");
+}

@@ -198,7 +198,7 @@ impl Store for FileStore {
             return self.file.set_len(len);
         }
         // Blocks are allocated now, so that a full disk is an error here and not a signal at a read.
-        match map::allocate(&self.file, len) {
+        match map::allocate(&self.file, before, len) {
             Err(error) if error.kind() == io::ErrorKind::Unsupported => self.file.set_len(len),
             // What was allocated until the disk was full goes back.
             Err(error) => self.file.set_len(before).and(Err(error)),

@@ -92,23 +92,27 @@ impl Region {
     }
 }
 
-/// Gives the first `len` bytes of a file their blocks on the disk, and makes it that long. The system's function answers with
-/// its error and leaves `errno` alone, where fs2 looks for it: fs2 cannot tell that the disk is full.
+/// Makes a file of `from` bytes `len` bytes long, with blocks on the disk for what is new. Not by fs2: that looks for the error where
+/// `posix_fallocate` does not leave it, so it cannot tell that the disk is full; and where the file system lacks the call, the C
+/// library writes into every block there is.
 #[cfg(target_os = "linux")]
-pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
-    let len = libc::off_t::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+pub(crate) fn allocate(file: &File, from: u64, len: u64) -> io::Result<()> {
+    let offset = |at: u64| libc::off_t::try_from(at).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge));
+    let (at, count) = (offset(from)?, offset(len - from)?);
     loop {
         // SAFETY: the descriptor is open as long as `file` is borrowed, and the call touches no memory of ours.
-        match unsafe { libc::posix_fallocate(file.as_raw_fd(), 0, len) } {
-            0 => return Ok(()),
-            libc::EINTR => {}
-            code => return Err(io::Error::from_raw_os_error(code)),
+        if unsafe { libc::fallocate(file.as_raw_fd(), 0, at, count) } == 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
         }
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn allocate(file: &File, len: u64) -> io::Result<()> {
+pub(crate) fn allocate(file: &File, _from: u64, len: u64) -> io::Result<()> {
     fs2::FileExt::allocate(file, len)
 }
 

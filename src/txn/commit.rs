@@ -112,10 +112,22 @@ pub(super) fn spill(txn: &mut WriteTxn) -> Result<()> {
     Ok(())
 }
 
+/// Tells the catalog where the open buckets are, whose pages were just spilled, so that nothing of them needs to be in memory.
+pub(super) fn close_buckets(txn: &mut WriteTxn) -> Result<()> {
+    let changed = changed(txn);
+    record_roots(txn, &changed)?;
+    txn.buckets.clear();
+    Ok(())
+}
+
+/// The buckets that the catalog does not have as they are.
+fn changed(txn: &WriteTxn) -> Vec<usize> {
+    (0..txn.buckets.len()).filter(|&i| txn.buckets[i].tree != txn.buckets[i].recorded).collect()
+}
+
 /// Numbers the dirty pages of all trees; the catalog comes last, since it holds the roots of the others.
 fn number_all(txn: &mut WriteTxn) -> Result<Vec<(u64, usize)>> {
-    let changed: Vec<usize> =
-        (0..txn.buckets.len()).filter(|&i| txn.buckets[i].tree != txn.buckets[i].recorded).collect();
+    let changed = changed(txn);
     // Recorded once for the shape of the catalog, which decides how many pages there are, and once for the roots.
     record_roots(txn, &changed)?;
     let count = txn.pages.dirty().len();

@@ -128,6 +128,11 @@ impl ExtentSet {
         Some(extent)
     }
 
+    /// The length of the largest extent.
+    pub(crate) fn largest(&self) -> u64 {
+        self.by_count().last().map_or(0, |&(count, _)| count)
+    }
+
     /// Takes up to `count_max` pages out of the first extent.
     pub(crate) fn take_first(&mut self, count_max: u64) -> Option<Extent> {
         let (&first, &has) = self.by_first.first_key_value()?;

@@ -450,6 +450,15 @@ impl Writer {
         Space::load(&self.meta, PageSource { map, page_count: self.meta.fields().page_count, dirty: None })
     }
 
+    /// Whether the last durable commit, which relaxed ones have left behind, holds back more than there is room for below `max_size`.
+    fn is_short_of_room(&self, shared: &Shared) -> bool {
+        let Some(space) = &self.space else { return false };
+        let fields = self.meta.fields();
+        let max = shared.options.max_size / fields.page_len as u64;
+        let room = max.saturating_sub(fields.page_count) + space.free.page_count();
+        self.durable != fields.txn && space.held_by(self.durable) > room
+    }
+
     /// Makes the current snapshot the last durable one, if it is not.
     fn make_durable(&mut self, shared: &Shared) -> Result<()> {
         if self.durable == self.meta.txn() {

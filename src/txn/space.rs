@@ -165,6 +165,16 @@ impl Space {
         taken
     }
 
+    /// Takes up to `count` pages beside either meta slot, when there are no others.
+    pub(crate) fn take_any_beside(&mut self, count: u64) -> Option<Extent> {
+        self.beside.take_first(count)
+    }
+
+    /// How many pages wait for nothing but that `pin` is no longer pinned.
+    pub(crate) fn held_by(&self, pin: TxnId) -> u64 {
+        self.pending.get(&pin).map_or(0, |held| held.page_count)
+    }
+
     pub(crate) fn free_page_count(&self) -> u64 {
         self.free.page_count() + self.beside.page_count()
     }

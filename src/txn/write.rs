@@ -14,16 +14,19 @@ use crate::bucket::{self, Bucket, BucketMut};
 use crate::error::{Error, Result};
 use crate::options::{Durability, Verify};
 use crate::page::large::LargeRef;
-use crate::page::space_log::{Extent, PAGE_COUNT_MAX};
+use crate::page::space_log::{self, Extent, PAGE_COUNT_MAX};
 use crate::page::{self, PageNo, TxnId, VALUE_MAX};
 use crate::tree::put::{Finger, Mode, put};
 use crate::tree::{Pages, PagesMut, Tree, delete};
 
-/// Pages kept back from `put`, on the disk and below `Options::max_size`, so that what fills the file can still be deleted.
+/// Pages kept back from `put`, at least, on the disk and below `Options::max_size`, so that what fills the file can still be deleted.
 const FULL_RESERVE: u64 = 24;
 
 /// The part of a file that may be free before scattered pages are taken again.
 const SLACK: u64 = 8;
+
+/// How many buckets a transaction keeps open; it closes them all when there are more.
+const OPEN_MAX: usize = 1024;
 
 /// How many bytes are readied for growth at a time.
 const READY_LEN: u64 = 256 << 10;
@@ -85,6 +88,9 @@ impl WriteTxn {
         // Readers may have left since the last commit.
         let pins = shared.pins(&writer);
         writer.space.as_mut().expect("prepared").reclaim(&pins);
+        if writer.is_short_of_room(shared) {
+            writer.make_durable(shared)?;
+        }
         let fields = writer.meta.fields();
         let pages = WritePages {
             shared: Arc::clone(shared),
@@ -155,6 +161,12 @@ impl WriteTxn {
     }
 
     fn open(&mut self, name: &str) -> Result<usize> {
+        if self.buckets.len() >= OPEN_MAX {
+            self.pages.shared.check_process()?;
+            self.change(commit::spill)?;
+            commit::close_buckets(self)?;
+            self.names.clear();
+        }
         let tree = match bucket::find(self.pages.view(), self.catalog, name)? {
             Some(tree) => tree,
             None => {
@@ -185,6 +197,7 @@ impl WriteTxn {
     ///
     /// [`Error::Corrupt`] or [`Error::Io`] if a page cannot be read.
     pub fn drop_bucket(&mut self, name: &str) -> Result<bool> {
+        self.make_room()?;
         let open = self.names.get(name).copied();
         let tree = match open {
             Some(index) => Some(self.buckets[index].tree),
@@ -360,11 +373,18 @@ impl WritePages {
         self.has_put = true;
         let max = self.page_count_max();
         let value_pages = (value_len / self.page_len()) as u64;
-        let used = self.page_count - self.space().free.page_count() + self.dirty().len() as u64 + value_pages;
-        if used + FULL_RESERVE > max {
+        let free = &self.space().free;
+        let used = self.page_count - free.page_count() + self.dirty().len() as u64 + value_pages;
+        let has_run = value_pages <= free.largest().max(max.saturating_sub(self.page_count));
+        if used + self.full_reserve() > max || !has_run {
             return Err(Error::Full { limit: self.shared.options.max_size });
         }
         Ok(())
+    }
+
+    /// How many pages are kept back: some for the trees, and some for the list of what was freed if that is in shreds.
+    fn full_reserve(&self) -> u64 {
+        FULL_RESERVE + self.page_count / space_log::words_max(self.page_len()) as u64
     }
 
     /// Takes `count` pages in a row, out of the smallest free extent that has them, else at the end of the file.
@@ -387,32 +407,36 @@ impl WritePages {
         Ok(Extent::new(first, count))
     }
 
-    /// Takes `count` pages in as few extents as there can be. The file grows for the sake of fewer ones while little of it is free:
-    /// to a disk, pages in a row are one transfer. Where the disk has no room for that, scattered pages will do.
+    /// Takes `count` pages in as few extents as there can be.
     pub(super) fn take_pages(&mut self, mut count: u64) -> Result<Vec<Extent>> {
         let mut extents = Vec::new();
-        let slack = self.page_count / SLACK;
-        let mut may_grow = count <= self.page_count_max().saturating_sub(self.page_count);
         while count > 0 {
-            let free = &mut self.space_mut().free;
-            let prefers_growth = may_grow && free.page_count() < slack;
-            let mut found = free.take_run(count);
-            if found.is_none() && prefers_growth {
-                may_grow = self.extend_store(count).is_ok();
-            }
-            if found.is_none() && !(prefers_growth && may_grow) {
-                found = self.space_mut().free.take_largest();
-            }
-            let extent = match found {
-                Some(extent) => extent,
-                None => self.grow(count)?,
-            };
+            let extent = self.take_some(count)?;
             self.taken.insert(extent);
             extents.push(extent);
             count -= extent.count;
         }
         extents.sort_unstable();
         Ok(extents)
+    }
+
+    /// Takes `count` pages in a row, or fewer. While little of the file is free it grows for the sake of a longer row: to a disk, pages
+    /// in a row are one transfer. Where it may not, or the disk has no room, scattered pages will do.
+    fn take_some(&mut self, count: u64) -> Result<Extent> {
+        if let Some(run) = self.space_mut().free.take_run(count) {
+            return Ok(run);
+        }
+        let is_little_free = self.space().free.page_count() < self.page_count / SLACK;
+        if is_little_free
+            && self.extend_store(count).is_ok()
+            && let Ok(run) = self.grow(count)
+        {
+            return Ok(run);
+        }
+        if let Some(largest) = self.space_mut().free.take_largest() {
+            return Ok(largest);
+        }
+        self.grow(count).or_else(|full| self.space_mut().take_any_beside(count).ok_or(full))
     }
 
     /// Takes up to `count` pages beside the meta slot that the commit will write.
@@ -450,7 +474,7 @@ impl WritePages {
 
     /// How many pages behind the page count the store must have when this commits: what fills a disk can still be deleted.
     pub(super) fn reserve(&self) -> u64 {
-        let count = FULL_RESERVE.saturating_sub(self.space().free.page_count());
+        let count = self.full_reserve().saturating_sub(self.space().free.page_count());
         if self.has_put { count.min(self.page_count_max().saturating_sub(self.page_count)) } else { 0 }
     }
 
@@ -576,7 +600,7 @@ impl LogSpace for WritePages {
         while count > 0 {
             let extent = match self.space_mut().free.take_first(count) {
                 Some(extent) => extent,
-                None => self.grow(count)?,
+                None => self.grow(count).or_else(|full| self.space_mut().take_any_beside(count).ok_or(full))?,
             };
             self.taken.insert(extent);
             extents.push(extent);

@@ -1,0 +1,138 @@
+//! `Options::max_size`: a database at its limit can be read, emptied and written over, with whatever durability, and what it refuses
+//! changes nothing.
+
+use folio::{Database, Durability, Error, Options, Result};
+
+fn assert_sound(db: &Database) {
+    let report = db.check().unwrap();
+    assert!(report.is_ok(), "{:#?}", report.problems);
+}
+
+/// A full database: dropping one of two buckets that grew side by side must be possible.
+#[test]
+fn a_bucket_can_be_dropped_from_a_full_database() -> Result<()> {
+    let db = Options::new().max_size(256 << 20).durability(Durability::Relaxed).open_in_memory()?;
+    'fill: for n in 0..u64::MAX {
+        for name in ["a", "b"] {
+            let r = db.exec(|txn| {
+                // one leaf's worth of a sorted load
+                let mut b = txn.bucket_mut(name)?;
+                (0..2u64).try_for_each(|i| b.append((n * 2 + i).to_be_bytes(), vec![n as u8; 1900]))
+            });
+            match r {
+                Ok(()) => {}
+                Err(Error::Full { .. }) => break 'fill,
+                Err(e) => return Err(e),
+            }
+        }
+    }
+    db.sync()?;
+    assert_sound(&db);
+    assert!(db.exec(|txn| txn.drop_bucket("a"))?);
+    assert_sound(&db);
+    Ok(())
+}
+
+/// Relaxed commits at the limit: what they hold back, only the last durable commit needs.
+#[test]
+fn relaxed_deletes_in_a_full_database() -> Result<()> {
+    let db = Options::new().max_size(4 << 20).durability(Durability::Relaxed).open_in_memory()?;
+    let mut n = 0u64;
+    loop {
+        match db.exec(|txn| txn.bucket_mut("a")?.append(n.to_be_bytes(), vec![1; 900])) {
+            Ok(()) => n += 1,
+            Err(Error::Full { .. }) => break,
+            Err(e) => return Err(e),
+        }
+    }
+    for k in (0..n).step_by(5) {
+        let r = db.exec(|txn| txn.bucket_mut("a")?.delete(k.to_be_bytes()));
+        assert!(r.is_ok(), "delete of {k} of {n}: {r:?} {:?}", db.stats()?);
+    }
+    Ok(())
+}
+
+/// `Full` before anything was changed must leave the transaction good, as it does for a small value.
+#[test]
+fn a_large_value_that_finds_no_run_leaves_the_transaction_good() -> Result<()> {
+    let db = Options::new().max_size(2 << 20).open_in_memory()?;
+    // Two leaves' worth in turn, then every other one goes: free pages, none beside another.
+    let mut n = 0u64;
+    loop {
+        match db.exec(|txn| txn.bucket_mut("a")?.append(n.to_be_bytes(), vec![1; 5000])) {
+            Ok(()) => n += 1,
+            Err(Error::Full { .. }) => break,
+            Err(e) => return Err(e),
+        }
+    }
+    for k in (0..n).step_by(2) {
+        db.exec(|txn| txn.bucket_mut("a")?.delete(k.to_be_bytes()))?;
+    }
+    db.exec(|txn| txn.bucket_mut("b")?.put("x", "y"))?;
+    let stats = db.stats()?;
+    let mut txn = db.begin_write()?;
+    txn.bucket_mut("b")?.put("kept", "v")?;
+    let r = txn.bucket_mut("b")?.put("large", vec![1; 200_000]);
+    assert!(matches!(r, Err(Error::Full { .. })), "{r:?}");
+    let r = txn.bucket_mut("b")?.put("small", "v");
+    assert!(r.is_ok(), "{r:?} with {} pages free", stats.free_pages);
+    txn.commit()?;
+    assert_sound(&db);
+    Ok(())
+}
+
+/// A large transaction whose puts were all taken is refused at the commit.
+#[test]
+fn puts_that_were_taken_are_committed() -> Result<()> {
+    let db = Options::new().max_size(64 << 20).open_in_memory()?;
+    // Two buckets whose leaves lie in turn.
+    let mut n = 0u64;
+    while n < 4000 {
+        for name in ["a", "b"] {
+            db.exec(|txn| txn.bucket_mut(name)?.append(n.to_be_bytes(), vec![1; 1900]))?;
+        }
+        n += 1;
+    }
+    // Rewrites "a" until a put says that it is full.
+    let mut txn = db.begin_write()?;
+    let mut done = 0;
+    for k in 0..n {
+        match txn.bucket_mut("a")?.put(k.to_be_bytes(), vec![2; 1900]) {
+            Ok(()) => done += 1,
+            Err(Error::Full { .. }) => break,
+            Err(e) => return Err(e),
+        }
+    }
+    loop {
+        match txn.bucket_mut("c")?.put((done as u64).to_be_bytes(), vec![2; 1900]) {
+            Ok(()) => done += 1,
+            Err(Error::Full { .. }) => break,
+            Err(e) => return Err(e),
+        }
+    }
+    let r = txn.commit();
+    assert!(r.is_ok(), "{r:?}");
+    assert_sound(&db);
+    Ok(())
+}
+
+/// A relaxed database that only overwrites what it holds, three fifths of its limit, must not end.
+#[test]
+fn relaxed_overwrites_go_on_for_ever() -> Result<()> {
+    let db = Options::new().max_size(8 << 20).durability(Durability::Relaxed).open_in_memory()?;
+    let n = 5000u64;
+    db.exec(|txn| (0..n).try_for_each(|k| txn.bucket_mut("a")?.append(k.to_be_bytes(), vec![1; 900])))?;
+    db.sync()?;
+    let mut rng = fastrand::Rng::with_seed(1);
+    for round in 0..20_000 {
+        let r = db.exec(|txn| txn.bucket_mut("a")?.put(rng.u64(..n).to_be_bytes(), vec![2; 900]));
+        if r.is_err() {
+            let stats = db.stats()?;
+            let again = db.exec(|txn| txn.bucket_mut("a")?.put(0u64.to_be_bytes(), vec![2; 900]));
+            db.sync()?;
+            let after = db.exec(|txn| txn.bucket_mut("a")?.put(0u64.to_be_bytes(), vec![2; 900]));
+            panic!("overwrite {round}: {r:?}, again {again:?}, after a sync {after:?}; {stats:?}");
+        }
+    }
+    Ok(())
+}
