@@ -35,7 +35,8 @@ pub(crate) fn find(source: PageSource<'_>, catalog: Tree, name: &str) -> Result<
     to_tree(bytes, catalog).map(Some)
 }
 
-fn to_tree(record: &[u8], catalog: Tree) -> Result<Tree> {
+/// The tree that a record of the catalog describes.
+pub(crate) fn to_tree(record: &[u8], catalog: Tree) -> Result<Tree> {
     let holder = catalog.root.get();
     match BucketRecord::ref_from_bytes(record) {
         Ok(record) => Tree::from_record(&record.tree, holder),

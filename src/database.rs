@@ -9,19 +9,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use crate::bucket;
+use crate::audit::{self, CheckReport};
 use crate::disk::MemoryStore;
 use crate::disk::file::{self, FileStore};
 use crate::disk::store::Store;
 use crate::error::{Error, Result};
 use crate::options::{Advice, Durability, Options};
-use crate::page::space_log::Extent;
 use crate::page::{SLOT_PAGES, TxnId};
-use crate::tree::check::{Auditor, check, describe};
-use crate::txn::extents::ExtentSet;
 use crate::txn::read::ReadTxn;
 use crate::txn::readers::{self, SHARD_COUNT};
-use crate::txn::space::Space;
 use crate::txn::write::WriteTxn;
 use crate::txn::{Registration, Shared, empty_database, registry};
 
@@ -267,6 +263,7 @@ impl Database {
 
     /// Checks the whole file: every page's checksum and structure, the order of all keys, every count, and that each page is
     /// exactly one of meta, reachable, free or pending. Readers and writers go on meanwhile, and what they change is not looked at.
+    /// Each [`Problem`](crate::Problem) says where it is. What follows from a page that cannot be read is no problem of its own.
     ///
     /// # Errors
     ///
@@ -275,7 +272,7 @@ impl Database {
         self.check_with(|_, _| {})
     }
 
-    /// As [`Database::check`], and calls `progress` now and then with the number of pages seen and the number there are.
+    /// As [`Database::check`], and calls `progress` now and then, and at the end, with the number of pages seen and the number there are.
     ///
     /// # Errors
     ///
@@ -290,25 +287,7 @@ impl Database {
             }
             std::thread::yield_now();
         };
-        let mut audit = Audit {
-            owned: SLOT_PAGES.iter().map(|&slot| Extent::new(slot, 1)).collect(),
-            page_count: txn.page_count(),
-            seen: SLOT_PAGES.len() as u64,
-            bucket: None,
-            progress,
-            report: CheckReport { pages: txn.page_count(), buckets: 0, entries: 0, problems: Vec::new() },
-        };
-        match Space::load(&meta, txn.source()) {
-            Err(error) => audit.problem(None, format!("the space log cannot be read: {}", describe(&error))),
-            Ok(space) => {
-                for extent in space.recorded().iter().chain(space.log_pages()) {
-                    audit.claim(extent);
-                }
-            }
-        }
-        audit.trees(&txn);
-        audit.lost_pages();
-        Ok(audit.report)
+        Ok(audit::audit(&txn, &meta, progress))
     }
 }
 
@@ -386,122 +365,4 @@ pub struct Stats {
     pub syncs: u64,
     /// Bytes written since open.
     pub bytes_written: u64,
-}
-
-/// What [`Database::check`] found.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct CheckReport {
-    /// The number of pages in the file.
-    pub pages: u64,
-    /// The number of buckets.
-    pub buckets: u64,
-    /// The number of entries in all buckets.
-    pub entries: u64,
-    /// Everything that is wrong.
-    pub problems: Vec<Problem>,
-}
-
-impl CheckReport {
-    /// Whether nothing is wrong.
-    pub fn is_ok(&self) -> bool {
-        self.problems.is_empty()
-    }
-}
-
-/// Something that is wrong with a file.
-#[derive(Clone, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub struct Problem {
-    /// The page, if it is one page's problem.
-    pub page: Option<u64>,
-    /// The bucket, if it is a bucket's problem.
-    pub bucket: Option<String>,
-    /// What is wrong.
-    pub what: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(bucket) = &self.bucket {
-            write!(f, "bucket {bucket:?}: ")?;
-        }
-        if let Some(page) = self.page {
-            write!(f, "page {page}: ")?;
-        }
-        f.write_str(&self.what)
-    }
-}
-
-/// How many pages go by between two calls of `progress`.
-const PROGRESS_STEP: u64 = 1024;
-
-/// Who owns which page, and what is wrong so far.
-struct Audit<F> {
-    owned: ExtentSet,
-    page_count: u64,
-    seen: u64,
-    bucket: Option<String>,
-    progress: F,
-    report: CheckReport,
-}
-
-impl<F: FnMut(u64, u64)> Audit<F> {
-    fn trees(&mut self, txn: &ReadTxn) {
-        let page_len = txn.shared().options.page_len;
-        check(&txn.catalog(), txn.source(), page_len, self);
-        let buckets = match bucket::all(txn.source(), txn.catalog()) {
-            Ok(buckets) => buckets,
-            Err(error) => return self.problem(None, format!("the catalog cannot be read: {}", describe(&error))),
-        };
-        for (name, tree) in buckets {
-            self.bucket = Some(name);
-            self.report.buckets += 1;
-            self.report.entries += check(&tree, txn.source(), page_len, self);
-        }
-        self.bucket = None;
-        (self.progress)(self.page_count, self.page_count);
-    }
-
-    /// P4: what nobody owns is lost.
-    fn lost_pages(&mut self) {
-        let mut next = 0;
-        let mut lost = Vec::new();
-        for owned in self.owned.iter().chain([Extent::new(self.page_count, 0)]) {
-            if owned.first > next {
-                lost.push(Extent::new(next, owned.first - next));
-            }
-            next = owned.end();
-        }
-        for Extent { first, count } in lost {
-            self.problem(
-                Some(first),
-                format!("lost: neither reachable nor free, with the {} pages behind it", count - 1),
-            );
-        }
-    }
-}
-
-impl<F: FnMut(u64, u64)> Auditor for Audit<F> {
-    fn claim(&mut self, extent: Extent) -> bool {
-        if extent.first.checked_add(extent.count).is_none_or(|end| end > self.page_count) || extent.has_slot() {
-            self.problem(Some(extent.first), "a page number outside the file".to_string());
-            return false;
-        }
-        if self.owned.overlaps(extent) {
-            self.problem(Some(extent.first), "reached twice, or both reachable and free".to_string());
-            return false;
-        }
-        self.owned.insert(extent);
-        let before = self.seen / PROGRESS_STEP;
-        self.seen += extent.count;
-        if self.seen / PROGRESS_STEP != before {
-            (self.progress)(self.seen, self.page_count);
-        }
-        true
-    }
-
-    fn problem(&mut self, page: Option<u64>, what: String) {
-        self.report.problems.push(Problem { page, bucket: self.bucket.clone(), what });
-    }
 }

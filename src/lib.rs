@@ -64,12 +64,14 @@
 //! # The source in reading order
 //!
 //! `page` (the format; its module text is the specification), `tree` (B+trees over numbered pages), `disk` (files, memory, the map; the
-//! only unsafe code), `txn` (snapshots, free space, the commit), `bucket` and `database` (the public face).
+//! only unsafe code), `txn` (snapshots, free space, the commit), `bucket` and `database` (the public face), `audit` (the check of a whole
+//! file).
 //!
 //! Two paths explain the rest. A read goes `Database::begin_read`, `txn::read`, `tree`, `page`, and ends in a slice of the map. A
 //! write goes `Database::begin_write`, `txn::write`, `tree::put`, which makes pages dirty (`txn::dirty`) and edits them
 //! (`page::leaf`), and ends in `txn::commit`.
 
+mod audit;
 mod bucket;
 mod database;
 pub mod disk;
@@ -79,8 +81,9 @@ mod page;
 mod tree;
 mod txn;
 
+pub use audit::{CheckReport, Problem};
 pub use bucket::{Bucket, BucketMut, BucketStats, Cursor, Entry, EntryMut, Range};
-pub use database::{CheckReport, Database, Problem, Stats};
+pub use database::{Database, Stats};
 pub use error::{Error, Result};
 pub use options::{Advice, Durability, Options, Verify};
 pub use page::TxnId;

@@ -328,7 +328,8 @@ fn check_passes_on_a_sound_file_and_finds_damage() {
     }
     fs::write(tool.path(DATABASE), bytes).unwrap();
     let run = tool.run(["check", DATABASE]);
-    assert!(!run.out.is_empty() && !run.out.contains("ok"), "{run:?}");
+    assert!(run.out.starts_with("bucket \"fruit\": page "), "{run:?}");
+    assert!(run.out.ends_with(" (root): checksum mismatch\n") && run.out.lines().count() == 1, "{run:?}");
     run.failed(1, &[DATABASE, "problems"]);
 }
 

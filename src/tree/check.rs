@@ -6,97 +6,130 @@ use crate::page::branch::{self, Branch};
 use crate::page::large::LargeRef;
 use crate::page::leaf::{self, Leaf, Value};
 use crate::page::space_log::Extent;
-use crate::page::{self, HEADER_LEN, PageNo};
+use crate::page::{self, BRANCH, HEADER_LEN, LEAF, PageNo};
 
-/// What a walk over a tree asks of its caller.
+/// What a walk over a tree asks of its caller. A path is the page numbers from the root of the tree to the page in question.
 pub(crate) trait Auditor {
-    /// The tree owns these pages. False if they cannot be its own: then the walk does not go there.
-    fn claim(&mut self, extent: Extent) -> bool;
+    /// The tree owns these pages. An error says why they cannot be its own: then the walk does not go there.
+    fn claim(&mut self, extent: Extent) -> Result<(), &'static str>;
 
-    /// Something is wrong with a page, or with the tree.
-    fn problem(&mut self, page: Option<u64>, what: String);
+    /// Something is wrong with the page that the path leads to.
+    fn problem(&mut self, path: &[u64], what: String);
+
+    /// The same, and the walk turns back: nothing is known of what lies below.
+    fn unread(&mut self, path: &[u64], what: String);
+
+    /// A leaf that was read and found sound.
+    fn leaf(&mut self, _path: &[u64], _leaf: &Leaf<'_>) {}
 }
 
 /// Checks a tree: every page's checksum and structure, order, levels, entry counts, large values. Answers the number
-/// of entries found.
+/// of entries found. One problem is one finding: the counts above a page that could not be read are not held against it.
 pub(crate) fn check<'p>(tree: &Tree, pages: impl Pages<'p>, page_len: usize, auditor: &mut impl Auditor) -> u64 {
     if tree.depth == 0 {
         return 0;
     }
-    let mut walk = Check { pages, page_len, auditor };
+    let mut walk = Check { pages, page_len, auditor, path: Vec::with_capacity(tree.depth + 1), found: 0 };
     let count = walk.page(tree.root, tree.depth - 1, None, None);
-    if count != tree.entry_count {
-        let what = format!("the tree claims {} entries, {count} were found", tree.entry_count);
-        auditor.problem(None, what);
+    let found = walk.found;
+    if count.is_some_and(|count| count != tree.entry_count) {
+        let what = format!("the tree has {found} entries, {} are claimed", tree.entry_count);
+        auditor.problem(&[tree.root.get()], what);
     }
-    count
+    found
 }
 
 struct Check<'a, P, A> {
     pages: P,
     page_len: usize,
     auditor: &'a mut A,
+    /// From the root to the page that is being looked at: never longer than the tree is deep, and a large value.
+    path: Vec<u64>,
+    /// Entries so far.
+    found: u64,
 }
 
 impl<'p, P: Pages<'p>, A: Auditor> Check<'_, P, A> {
-    /// Checks the page `no` and all below it, whose keys must lie in `lower..upper`. Answers the number of entries.
-    fn page(&mut self, no: PageNo, level: usize, lower: Option<&[u8]>, upper: Option<&[u8]>) -> u64 {
-        if !self.auditor.claim(Extent::new(no.get(), 1)) {
-            return 0;
+    /// Checks the page `no` and all below it, whose keys must lie in `lower..upper`. Answers the number of entries, if all
+    /// of them were seen. Levels descend, so this calls itself no deeper than `DEPTH_MAX`.
+    fn page(&mut self, no: PageNo, level: usize, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Option<u64> {
+        self.path.push(no.get());
+        let count = match self.auditor.claim(Extent::new(no.get(), 1)) {
+            Ok(()) => self.owned_page(no, level, lower, upper),
+            Err(why) => self.unread(why.to_string()),
+        };
+        self.path.pop();
+        count
+    }
+
+    fn owned_page(&mut self, no: PageNo, level: usize, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Option<u64> {
+        let verified = self.pages.page(no).and_then(|page| page::verify(page, no).map(|()| page));
+        let page = match verified {
+            Ok(page) => page,
+            Err(error) => return self.unread(describe(&error)),
+        };
+        let (found, expected) = (place_of(page), (if level == 0 { LEAF } else { BRANCH }, level));
+        if found != expected {
+            return self.unread(format!("{} where {} belongs", name_of(found), name_of(expected)));
         }
-        let checked = self.pages.page(no).and_then(|page| {
-            page::verify(page, no)?;
-            if level == 0 { self.leaf(no, page, lower, upper) } else { self.branch(no, page, level, lower, upper) }
-        });
-        checked.unwrap_or_else(|error| {
-            self.problem(no, describe(&error));
-            0
-        })
+        let count =
+            if level == 0 { self.leaf(page, lower, upper).map(Some) } else { self.branch(page, level, lower, upper) };
+        count.unwrap_or_else(|error| self.unread(describe(&error)))
     }
 
-    fn problem(&mut self, no: PageNo, what: String) {
-        self.auditor.problem(Some(no.get()), what);
+    fn problem(&mut self, what: impl Into<String>) {
+        self.auditor.problem(&self.path, what.into());
     }
 
-    fn leaf(&mut self, no: PageNo, page: &'p [u8], lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<u64> {
+    fn unread(&mut self, what: String) -> Option<u64> {
+        self.auditor.unread(&self.path, what);
+        None
+    }
+
+    fn leaf(&mut self, page: &'p [u8], lower: Option<&[u8]>, upper: Option<&[u8]>) -> Result<u64> {
         let leaf = Leaf::view(page)?;
         if lower.is_some_and(|lower| leaf.key(0).is_ok_and(|key| key < lower)) {
-            self.problem(no, "the first key is less than the separator before the page".to_string());
+            self.problem("the first key is less than the separator before the page");
         }
         if upper.is_some_and(|upper| leaf.key(leaf.len() - 1).is_ok_and(|key| key >= upper)) {
-            self.problem(no, "the last key is not less than the separator behind the page".to_string());
+            self.problem("the last key is not less than the separator behind the page");
         }
         if leaf::has_large(page) {
             for i in 0..leaf.len() {
                 if let Value::Large(large) = leaf.value(i)? {
-                    self.large(no, &large);
+                    self.path.push(large.page().get());
+                    self.large(&large);
+                    self.path.pop();
                 }
             }
         }
+        self.found += leaf.len() as u64;
+        self.auditor.leaf(&self.path, &leaf);
         Ok(leaf.len() as u64)
     }
 
-    fn large(&mut self, leaf: PageNo, large: &LargeRef) {
-        if !self.auditor.claim(Extent::new(large.page().get(), large.page_count(self.page_len))) {
+    fn large(&mut self, large: &LargeRef) {
+        let extent = Extent::new(large.page().get(), large.page_count(self.page_len));
+        if let Err(why) = self.auditor.claim(extent) {
+            self.unread(format!("a large value of {} bytes: {why}", large.len()));
             return;
         }
         match self.pages.large(large) {
             Ok(value) if crc32c::crc32c(value) == large.checksum() => {}
-            Ok(_) => self.problem(large.page(), format!("a large value of page {} fails its checksum", leaf.get())),
-            Err(error) => self.problem(large.page(), describe(&error)),
+            Ok(_) => self.problem("a large value fails its checksum"),
+            Err(error) => self.problem(describe(&error)),
         }
     }
 
     fn branch(
         &mut self,
-        no: PageNo,
         page: &'p [u8],
         level: usize,
         lower: Option<&[u8]>,
         upper: Option<&[u8]>,
-    ) -> Result<u64> {
+    ) -> Result<Option<u64>> {
         let branch = Branch::view(page, level)?;
-        let mut total = 0;
+        let mut total = Some(0);
         let mut below = lower.map(<[u8]>::to_vec);
         for i in 0..branch.len() {
             let above = match i + 1 < branch.len() {
@@ -106,17 +139,31 @@ impl<'p, P: Pages<'p>, A: Auditor> Check<'_, P, A> {
             if let (Some(below), Some(above)) = (&below, &above)
                 && below >= above
             {
-                self.problem(no, format!("separator {} is not between its neighbours", i + 1));
+                self.problem(format!("separator {} is not between its neighbours", i + 1));
             }
-            let count = self.page(branch.child(i)?, level - 1, below.as_deref(), above.as_deref());
-            if count != branch.entry_count(i)? {
-                let claimed = branch.entry_count(i)?;
-                self.problem(no, format!("child {i} has {count} entries, {claimed} are claimed"));
+            let (child, claimed) = (branch.child(i)?, branch.entry_count(i)?);
+            let count = self.page(child, level - 1, below.as_deref(), above.as_deref());
+            if let Some(count) = count.filter(|count| *count != claimed) {
+                self.problem(format!("child {i}, page {}, has {count} entries, {claimed} are claimed", child.get()));
             }
-            total += count;
+            total = total.zip(count).map(|(total, count)| total + count);
             below = above;
         }
         Ok(total)
+    }
+}
+
+/// The kind and the level of a page.
+fn place_of(page: &[u8]) -> (u8, usize) {
+    let header = page::header(page);
+    (header.kind, usize::from(header.level))
+}
+
+fn name_of((kind, level): (u8, usize)) -> String {
+    match kind {
+        LEAF => "a leaf".to_string(),
+        BRANCH => format!("a branch of level {level}"),
+        _ => "a page of the space log".to_string(),
     }
 }
 

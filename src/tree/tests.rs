@@ -129,17 +129,21 @@ struct Strict {
 }
 
 impl Auditor for Strict {
-    fn claim(&mut self, extent: Extent) -> bool {
+    fn claim(&mut self, extent: Extent) -> Result<(), &'static str> {
         if extent.first < LARGE_BASE {
             self.pages += 1
         } else {
             self.large += 1
         }
-        true
+        Ok(())
     }
 
-    fn problem(&mut self, page: Option<u64>, what: String) {
-        panic!("page {page:?}: {what}");
+    fn problem(&mut self, path: &[u64], what: String) {
+        panic!("pages {path:?}: {what}");
+    }
+
+    fn unread(&mut self, path: &[u64], what: String) {
+        self.problem(path, what);
     }
 }
 

@@ -22,8 +22,12 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     for problem in &report.problems {
         writeln!(out, "{problem}")?;
     }
+    let more = report.problem_count - report.problems.len() as u64;
+    if more > 0 {
+        writeln!(out, "and {} more", grouped(more))?;
+    }
     if !report.is_ok() {
-        let count = report.problems.len();
+        let count = grouped(report.problem_count);
         return Err(Failure::Unsound(format!("{count} problems; restore the file from a backup")));
     }
     writeln!(out, "{}", summary(&report))?;
