@@ -10,7 +10,7 @@ use crate::bucket;
 use crate::page::leaf::{Leaf, Value};
 use crate::page::meta::Meta;
 use crate::page::space_log::{Extent, LogPage};
-use crate::page::{self, PageNo, SLOT_PAGES};
+use crate::page::{self, PageNo, SLOT_PAGES, TxnId};
 use crate::tree::check::{Auditor, check, describe};
 use crate::tree::{Pages, Tree};
 use crate::txn::PageSource;
@@ -92,6 +92,7 @@ pub(crate) fn audit(txn: &ReadTxn, meta: &Meta, progress: impl FnMut(u64, u64)) 
     let page_count = txn.page_count();
     let mut audit = Audit {
         source: txn.source(),
+        txn: txn.id(),
         catalog: txn.catalog(),
         page_len: txn.shared().options.page_len,
         page_count,
@@ -104,7 +105,7 @@ pub(crate) fn audit(txn: &ReadTxn, meta: &Meta, progress: impl FnMut(u64, u64)) 
         report: CheckReport { pages: page_count, buckets: 0, entries: 0, problems: Vec::new(), problem_count: 0 },
     };
     audit.space(meta);
-    check(&txn.catalog(), audit.source, audit.page_len, &mut audit);
+    check(&txn.catalog(), audit.source, audit.page_len, txn.id(), &mut audit);
     audit.lost_pages();
     (audit.progress)(page_count, page_count);
     audit.report
@@ -113,6 +114,7 @@ pub(crate) fn audit(txn: &ReadTxn, meta: &Meta, progress: impl FnMut(u64, u64)) 
 /// Who owns which page, and what is wrong so far.
 struct Audit<'txn, F> {
     source: PageSource<'txn>,
+    txn: TxnId,
     catalog: Tree,
     page_len: usize,
     page_count: u64,
@@ -182,7 +184,7 @@ impl<F: FnMut(u64, u64)> Audit<'_, F> {
         match bucket::to_tree(record, self.catalog) {
             Ok(tree) => {
                 self.report.buckets += 1;
-                self.report.entries += check(&tree, self.source, self.page_len, self);
+                self.report.entries += check(&tree, self.source, self.page_len, self.txn, self);
             }
             Err(error) => self.unread(path, format!("its record in the catalog: {}", describe(&error))),
         }

@@ -280,6 +280,24 @@ fn a_page_with_the_number_of_another() {
     image.expect(&[at("deep", &to, "the page carries another page's number")]);
 }
 
+/// A page of a later transaction in the place of an earlier one, as a power cut may leave it in a state that no meta should refer
+/// to any more.
+#[test]
+fn a_page_younger_than_what_refers_to_it() {
+    let mut image = Image::new();
+    let path = image.deep(2, 5);
+    let born = u64_at(image.page(path[1]), 16);
+    image.forge(path[2], |leaf| set(leaf, 16, (born + 1).to_le_bytes()));
+    let what = format!("born in transaction {}, after what refers to it, in {born}", born + 1);
+    image.expect(&[at("deep", &path, &what)]);
+
+    let mut image = Image::new();
+    let (root, txn) = (image.root("small"), u64_at(image.meta(), 40));
+    image.forge(root, |leaf| set(leaf, 16, (txn + 1).to_le_bytes()));
+    let what = format!("born in transaction {}, after what refers to it, in {txn}", txn + 1);
+    image.expect(&[at("small", &[root], &what)]);
+}
+
 #[test]
 fn wrong_order_within_a_page() {
     let mut image = Image::new();

@@ -357,3 +357,185 @@ fn a_failed_read_at_open_can_be_tried_again() -> Result<()> {
     }
     Ok(())
 }
+
+/// A file, and what the snapshots that its two meta slots refer to hold.
+struct Found {
+    image: Vec<u8>,
+    states: BTreeMap<u64, Model>,
+}
+
+impl Found {
+    /// Three durable commits and these, then a file as `leave` leaves it.
+    fn new(last: &[Durability], leave: impl FnOnce(Database)) -> Found {
+        let disk = MemoryStore::new();
+        disk.set_boot_id(BOOT);
+        let db = options().open_store(&disk).unwrap();
+        let (mut model, mut states, mut durable) = (Model::new(), BTreeMap::new(), 0);
+        for (round, durability) in [Durable; 3].iter().chain(last).enumerate() {
+            let mut txn = db.begin_write().unwrap();
+            let both = &mut Both { txn: &mut txn, model: &mut model };
+            // A few leaves are new in each round, and the pages of the round before last are written again.
+            (0..60).for_each(|n| both.put("a", format!("{:03}", n * 5), vec![round as u8; 100]).unwrap());
+            both.put("large", format!("{round}"), vec![round as u8; 9000]).unwrap();
+            let id = txn.commit_with(*durability).unwrap().get();
+            // A durable commit leaves the other slot to the one before, a relaxed one to the last that was durable.
+            let other = if *durability == Durable { id - 1 } else { durable };
+            states.insert(id, model.clone());
+            states.retain(|&state, _| state == id || state == other || state == durable);
+            durable = if *durability == Durable { id } else { durable };
+        }
+        let held = disk.clone();
+        leave(db);
+        Found { image: held.image(), states }
+    }
+
+    fn newest(&self) -> u64 {
+        *self.states.keys().next_back().unwrap()
+    }
+
+    fn disk(&self) -> MemoryStore {
+        let disk = MemoryStore::with_image(&self.image);
+        disk.set_boot_id(BOOT);
+        disk
+    }
+
+    /// The state that is open, which must be one of those that the slots refer to, to the last byte.
+    fn state(&self, db: &Database) -> u64 {
+        let txn = db.begin_read().unwrap();
+        compare(&txn, &self.states[&txn.id().get()]);
+        assert_sound(db);
+        txn.id().get()
+    }
+
+    /// Flips bits in each read in turn, of an open and of the first write after it. Answers in how many cases the newest state was
+    /// found, in how many the one before, and in how many an error was told.
+    fn flip_each_read(&self) -> [usize; 3] {
+        let mut rng = fastrand::Rng::with_seed(self.newest());
+        let (mut newest, mut older, mut errors) = (0, 0, 0);
+        for n in 1.. {
+            let mut was_read = false;
+            // A bit of each field of a meta or of a page's header, or nearly, and others.
+            let bits: Vec<u64> = (0..24).map(|n| if n < 16 { n * 64 + rng.u64(..64) } else { rng.u64(..) }).collect();
+            for bit in bits {
+                let disk = self.disk();
+                disk.fail(n, Failure::BitFlip(bit));
+                let mut written = None;
+                match Options::new().create(false).open_store(&disk) {
+                    Ok(db) => {
+                        let at_open = disk.call_count();
+                        let id = self.state(&db);
+                        // Nothing was written, and closing what was only read writes nothing.
+                        assert!(disk.image() == self.image, "call {n}, bit {bit}");
+                        if id == self.newest() {
+                            newest += 1
+                        } else {
+                            older += 1
+                        }
+                        was_read |= at_open >= n;
+                        let mut model = self.states[&id].clone();
+                        let result = db.begin_write().and_then(|mut txn| {
+                            was_read |= disk.call_count() >= n;
+                            Both { txn: &mut txn, model: &mut model }.put("a", "after", vec![1; 10])?;
+                            txn.commit()
+                        });
+                        match result {
+                            Ok(_) => written = Some(model),
+                            Err(error) => {
+                                assert!(matches!(error, Error::Io { .. } | Error::Corrupt { .. }), "{error}");
+                                errors += 1;
+                            }
+                        }
+                    }
+                    Err(error) => {
+                        let is_told =
+                            matches!(error, Error::Corrupt { .. } | Error::NotADatabase | Error::Version { .. });
+                        assert!(is_told, "{error}");
+                        assert!(disk.image() == self.image, "call {n}, bit {bit}");
+                        was_read = true;
+                        errors += 1;
+                    }
+                }
+                // The bit was wrong in what was read, and is right in the file: whoever comes next finds what was written, or
+                // what was there before.
+                let db = Options::new().create(false).open_store(&disk).unwrap();
+                match written {
+                    Some(model) => {
+                        compare(&db.begin_read().unwrap(), &model);
+                        assert_sound(&db);
+                    }
+                    None => drop(self.state(&db)),
+                }
+            }
+            if !was_read {
+                return [newest, older, errors];
+            }
+        }
+        unreachable!("some call is the last")
+    }
+}
+
+/// A flipped bit in what is read at open is as good as damage: a meta slot, the root that it refers to or a page of its digest
+/// does not count then, and the state that the other slot refers to is found, whole, if there is another one. No wrong value
+/// comes of it, and no change of the file until a write transaction begins.
+#[test]
+fn any_read_at_open_has_a_flipped_bit() {
+    // After a clean close both slots say the same: nothing is lost.
+    let closed = Found::new(&[Durable], drop);
+    let [newest, older, errors] = closed.flip_each_read();
+    println!("closed: {newest} newest, {older} older, {errors} errors");
+    assert!(newest > 0 && older == 0 && errors == 0);
+
+    // A process that died leaves two states, of which each is whole.
+    for last in [&[Durable][..], &[Durable, Relaxed], &[Relaxed, Relaxed], &[Relaxed, Durable]] {
+        let killed = Found::new(last, std::mem::forget);
+        let [newest, older, errors] = killed.flip_each_read();
+        println!("{last:?}: {newest} newest, {older} older, {errors} errors");
+        assert!(newest > 0 && older > 0);
+    }
+}
+
+/// As before, of a process that died while it wrote, at any point: then the state before the newest is whole no longer, as its
+/// pages are being written anew. It reads right, or `check` says that it does not.
+#[test]
+fn a_flipped_bit_at_open_after_a_commit_that_was_cut_short() {
+    let disk = MemoryStore::new();
+    let db = options().open_store(&disk).unwrap();
+    let (mut model, mut states) = (Model::new(), BTreeMap::new());
+    for round in 0..8u8 {
+        let mut txn = db.begin_write().unwrap();
+        let both = &mut Both { txn: &mut txn, model: &mut model };
+        // Most pages anew, more than are kept in memory.
+        for n in 0..600u32 {
+            let key = (n * 7919 % 600 + u32::from(round) * 100).to_be_bytes();
+            both.put("a", key, vec![round; 600]).unwrap();
+        }
+        states.insert(txn.commit().unwrap().get(), model.clone());
+        if round == 3 {
+            disk.record();
+        }
+    }
+    let (mut right, mut cut_short) = (0, 0);
+    for cut in 1..=disk.operation_count() {
+        let image = disk.crash(cut, |_| true);
+        for n in 1..=3 {
+            let disk = MemoryStore::with_image(&image);
+            disk.fail(n, Failure::BitFlip(40 * 8));
+            let Ok(db) = Options::new().create(false).open_store(&disk) else { continue };
+            let txn = db.begin_read().unwrap();
+            let truth = &states[&txn.id().get()]["a"];
+            let is_right = bucket_is_right(&txn, truth);
+            let is_sound = db.check().unwrap().is_ok();
+            assert!(is_right || !is_sound, "cut {cut}, call {n}");
+            if is_sound { right += 1 } else { cut_short += 1 }
+        }
+    }
+    println!("{right} whole, {cut_short} cut short");
+    assert!(right > 0 && cut_short > 0);
+}
+
+/// Whether what can be read of the bucket "a" is what was stored.
+fn bucket_is_right(txn: &ReadTxn, truth: &BTreeMap<Vec<u8>, Vec<u8>>) -> bool {
+    let Ok(Some(bucket)) = txn.bucket("a") else { return true };
+    truth.iter().all(|(key, value)| bucket.get(key).map_or(true, |found| found == Some(&value[..])))
+        && bucket.iter().map_while(Result::ok).zip(truth).all(|(entry, truth)| entry == (truth.0, truth.1))
+}

@@ -206,10 +206,8 @@ impl Store for FileStore {
         }
     }
 
-    fn rewrite(&self, at: u64, len: usize) -> io::Result<()> {
-        let mut bytes = vec![0; len];
-        self.read_at(&mut bytes, at)?;
-        self.write_at(&bytes, at)
+    fn rewrite(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.write_at(bytes, at)
     }
 
     /// Allocated blocks that were never written are marked so, and the first sync after a write waits for the file system's journal

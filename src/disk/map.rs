@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::options::Verify;
 use crate::page::large::LargeRef;
 use crate::page::space_log::Extent;
-use crate::page::{self, PageNo, is_slot};
+use crate::page::{self, PageNo, TxnId, is_slot};
 
 /// A mapping, shared by whoever needs it.
 #[derive(Clone)]
@@ -127,6 +127,8 @@ pub(crate) struct Map {
     /// How many pages exist in the store.
     limit: AtomicU64,
     verify: Verify,
+    /// The transaction that was found at open: what was born later was born here.
+    opened: TxnId,
     /// A bit for each page that was verified as a page.
     pages: Bits,
     /// A bit for each page that this process wrote.
@@ -181,13 +183,14 @@ impl Bits {
 }
 
 impl Map {
-    pub(crate) fn new(region: Region, page_len: usize, limit: u64, verify: Verify) -> io::Result<Map> {
+    /// `opened` is the transaction that was found at open.
+    pub(crate) fn new(region: Region, page_len: usize, limit: u64, verify: Verify, opened: TxnId) -> io::Result<Map> {
         let page_shift = page_len.trailing_zeros();
         let pages = region.len() >> page_shift;
         let limit = AtomicU64::new(limit.min(pages));
         let (known, written) = (Bits::new(pages)?, Bits::new(pages)?);
         let values = zeroed(pages).unwrap_or_default();
-        Ok(Map { region, page_shift, limit, verify, pages: known, written, values })
+        Ok(Map { region, page_shift, limit, verify, opened, pages: known, written, values })
     }
 
     /// How many pages the address space has room for.
@@ -261,9 +264,14 @@ impl Map {
         }
     }
 
-    /// Whether this process wrote the page.
-    pub(crate) fn is_written(&self, no: u64) -> bool {
-        self.written.get(no)
+    /// Whether a page was born when it says. One born after the transaction that was found at open was written by this process; else
+    /// it is of a transaction that never came about, in the place of a page that the snapshot means, or it is forged, and would be
+    /// freed under the readers that see it.
+    pub(crate) fn verify_birth(&self, no: PageNo, born: TxnId) -> Result<()> {
+        if born <= self.opened || self.written.get(no.get()) {
+            return Ok(());
+        }
+        Err(Error::Corrupt { page: no.get(), what: "a page of a transaction that never came about" })
     }
 
     /// There is no large value at a page any more: a reference to it, which only a damaged file has, is to be verified.
@@ -302,6 +310,7 @@ impl Map {
         }
         if self.verify != Verify::Never {
             page::verify(page, no)?;
+            self.verify_birth(no, TxnId::new(page::header(page).born.get()))?;
         }
         if self.verify != Verify::Always {
             self.pages.set(no.get());
@@ -311,8 +320,11 @@ impl Map {
 
     #[cold]
     fn verify_large(&self, large: &LargeRef, value: &[u8]) -> Result<()> {
-        if self.verify != Verify::Never && crc32c::crc32c(value) != large.checksum() {
-            return Err(Error::Corrupt { page: large.page().get(), what: "a large value fails its checksum" });
+        if self.verify != Verify::Never {
+            if crc32c::crc32c(value) != large.checksum() {
+                return Err(Error::Corrupt { page: large.page().get(), what: "a large value fails its checksum" });
+            }
+            self.verify_birth(large.page(), large.born())?;
         }
         self.set_verified_large(large);
         Ok(())
@@ -426,7 +438,7 @@ const PAGE: u64 = 65536;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::page::{LEAF, TxnId, leaf, seal};
+    use crate::page::{LEAF, leaf, seal};
 
     fn sealed(no: u64) -> Vec<u8> {
         let mut page = vec![0; 4096];
@@ -441,7 +453,7 @@ mod tests {
         for (i, page) in pages.iter().enumerate() {
             region.write(page, (2 + i as u64) * 4096);
         }
-        Map::new(region, 4096, 2 + pages.len() as u64, verify).unwrap()
+        Map::new(region, 4096, 2 + pages.len() as u64, verify, TxnId::new(1)).unwrap()
     }
 
     #[test]

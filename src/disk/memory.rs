@@ -63,6 +63,9 @@ pub enum Failure {
     /// An I/O error, and what was not synced before never will be, as Linux does when a write-back fails. Like `Io` for calls
     /// other than a sync.
     SyncDrops,
+    /// A read succeeds, and the bit of this number is wrong in what it yields: counted from its first byte's lowest bit on, and
+    /// round again past the end. The store itself stays as it is. Other calls succeed as ever.
+    BitFlip(u64),
 }
 
 enum Operation {
@@ -168,7 +171,8 @@ impl MemoryStore {
         image
     }
 
-    /// Makes call number `call`, counted from 1 from now on, fail: writes, syncs, changes of length and reads count.
+    /// Makes call number `call`, counted from 1 from now on, fail: writes, syncs, changes of length and reads count. What is read
+    /// through the map is no call.
     pub fn fail(&self, call: u64, failure: Failure) {
         let mut inner = self.inner();
         let at = inner.calls + call;
@@ -278,6 +282,11 @@ impl Inner {
         Some(self.failures.swap_remove(at).1)
     }
 
+    /// The same for calls that are no reads: no bit of theirs can flip.
+    fn change(&mut self) -> Option<Failure> {
+        self.call().filter(|failure| !matches!(failure, Failure::BitFlip(_)))
+    }
+
     fn log(&mut self, operation: impl FnOnce() -> Operation) {
         if let Some(log) = &mut self.log {
             log.operations.push(operation());
@@ -330,17 +339,26 @@ impl Store for MemoryDisk {
     fn read_at(&self, bytes: &mut [u8], at: u64) -> io::Result<()> {
         let mut inner = self.store.inner();
         inner.check(bytes.len(), at)?;
-        if let Some(failure) = inner.call() {
+        let failure = inner.call();
+        if let Some(failure) = failure
+            && !matches!(failure, Failure::BitFlip(_))
+        {
             return Err(failure.error());
         }
         inner.region.read(bytes, at);
+        if let Some(Failure::BitFlip(bit)) = failure
+            && !bytes.is_empty()
+        {
+            let bit = bit % (bytes.len() as u64 * 8);
+            bytes[(bit / 8) as usize] ^= 1 << (bit % 8);
+        }
         Ok(())
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         let mut inner = self.store.inner();
         inner.check(bytes.len(), at)?;
-        if let Some(failure) = inner.call() {
+        if let Some(failure) = inner.change() {
             if failure == Failure::Short {
                 inner.write(&bytes[..bytes.len() / 2], at);
             }
@@ -352,7 +370,7 @@ impl Store for MemoryDisk {
 
     fn sync(&self) -> io::Result<()> {
         let mut inner = self.store.inner();
-        if let Some(failure) = inner.call() {
+        if let Some(failure) = inner.change() {
             if failure == Failure::SyncDrops {
                 inner.drop_unsynced();
             }
@@ -364,7 +382,7 @@ impl Store for MemoryDisk {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut inner = self.store.inner();
-        if let Some(failure) = inner.call() {
+        if let Some(failure) = inner.change() {
             return Err(failure.error());
         }
         inner.reserve(len)?;
@@ -379,22 +397,20 @@ impl Store for MemoryDisk {
     }
 
     /// The log gets the bytes once more; in memory they stay as they are, since readers may be looking at them.
-    fn rewrite(&self, at: u64, len: usize) -> io::Result<()> {
+    fn rewrite(&self, bytes: &[u8], at: u64) -> io::Result<()> {
         let mut inner = self.store.inner();
-        inner.check(len, at)?;
-        if let Some(failure) = inner.call() {
+        inner.check(bytes.len(), at)?;
+        if let Some(failure) = inner.change() {
             return Err(failure.error());
         }
-        let mut bytes = vec![0; len];
-        inner.region.read(&mut bytes, at);
-        inner.log(|| Operation::Write { at, bytes, is_dropped: false });
+        inner.log(|| Operation::Write { at, bytes: bytes.to_vec(), is_dropped: false });
         Ok(())
     }
 
     fn ready(&self, at: u64, len: u64) -> io::Result<()> {
         let mut inner = self.store.inner();
         inner.check(len as usize, at)?;
-        if let Some(failure) = inner.call() {
+        if let Some(failure) = inner.change() {
             return Err(failure.error());
         }
         let mut old = vec![0; len as usize];
@@ -464,5 +480,23 @@ mod tests {
         disk.sync().unwrap();
         let after = store.crash(store.operation_count(), |_| true);
         assert_eq!(after, vec![0; 4096], "dropped for good");
+    }
+
+    #[test]
+    fn a_bit_flips_in_one_read_and_nowhere_else() {
+        let store = MemoryStore::with_image(&[0; 4096]);
+        let disk = store.open().unwrap();
+        for call in 1..=4 {
+            store.fail(call, Failure::BitFlip(8 * 512 + 10));
+        }
+        disk.write_at(&[1; 512], 0).unwrap();
+        disk.sync().unwrap();
+        disk.set_len(8192).unwrap();
+        let mut bytes = [0; 512];
+        disk.read_at(&mut bytes, 0).unwrap();
+        assert_eq!(bytes[..3], [1, 1 ^ 4, 1]);
+        disk.read_at(&mut bytes, 0).unwrap();
+        assert_eq!(bytes, [1; 512]);
+        assert_eq!(store.image()[..1024], [[1; 512], [0; 512]].concat());
     }
 }

@@ -24,8 +24,8 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Grows, with zeros for which there is room on the disk, or cuts off the end.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
-    /// Writes again what is there, for a disk that may not have got it the first time.
-    fn rewrite(&self, at: u64, len: usize) -> io::Result<()>;
+    /// Writes bytes that are there already, for a disk that may not have got them the first time.
+    fn rewrite(&self, bytes: &[u8], at: u64) -> io::Result<()>;
 
     /// Makes the next write to a range that was never written as cheap to sync as any later one. The range stays zero.
     fn ready(&self, at: u64, len: u64) -> io::Result<()>;

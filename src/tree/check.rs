@@ -6,7 +6,7 @@ use crate::page::branch::{self, Branch};
 use crate::page::large::LargeRef;
 use crate::page::leaf::{self, Leaf, Value};
 use crate::page::space_log::Extent;
-use crate::page::{self, BRANCH, HEADER_LEN, LEAF, PageNo};
+use crate::page::{self, BRANCH, HEADER_LEN, LEAF, PageNo, TxnId};
 
 /// What a walk over a tree asks of its caller. A path is the page numbers from the root of the tree to the page in question.
 pub(crate) trait Auditor {
@@ -24,12 +24,18 @@ pub(crate) trait Auditor {
 }
 
 /// Checks a tree: every page's checksum and structure, order, levels, entry counts, large values. Answers the number
-/// of entries found. One problem is one finding: the counts above a page that could not be read are not held against it.
-pub(crate) fn check<'p>(tree: &Tree, pages: impl Pages<'p>, page_len: usize, auditor: &mut impl Auditor) -> u64 {
+/// of entries found. No page is born after `born_max`, nor after the page that refers to it. One problem is one finding: the counts above a page that could not be read are not held against it.
+pub(crate) fn check<'p>(
+    tree: &Tree,
+    pages: impl Pages<'p>,
+    page_len: usize,
+    born_max: TxnId,
+    auditor: &mut impl Auditor,
+) -> u64 {
     if tree.depth == 0 {
         return 0;
     }
-    let mut walk = Check { pages, page_len, auditor, path: Vec::with_capacity(tree.depth + 1), found: 0 };
+    let mut walk = Check { pages, page_len, auditor, path: Vec::with_capacity(tree.depth + 1), born_max, found: 0 };
     let count = walk.page(tree.root, tree.depth - 1, None, None);
     let found = walk.found;
     if count.is_some_and(|count| count != tree.entry_count) {
@@ -45,6 +51,8 @@ struct Check<'a, P, A> {
     auditor: &'a mut A,
     /// From the root to the page that is being looked at: never longer than the tree is deep, and a large value.
     path: Vec<u64>,
+    /// When the page above it was born.
+    born_max: TxnId,
     /// Entries so far.
     found: u64,
 }
@@ -72,8 +80,14 @@ impl<'p, P: Pages<'p>, A: Auditor> Check<'_, P, A> {
         if found != expected {
             return self.unread(format!("{} where {} belongs", name_of(found), name_of(expected)));
         }
+        let (born, above) = (page::header(page).born.get(), self.born_max);
+        if born > above.get() {
+            return self.unread(format!("born in transaction {born}, after what refers to it, in {above}"));
+        }
+        self.born_max = TxnId::new(born);
         let count =
             if level == 0 { self.leaf(page, lower, upper).map(Some) } else { self.branch(page, level, lower, upper) };
+        self.born_max = above;
         count.unwrap_or_else(|error| self.unread(describe(&error)))
     }
 

@@ -265,7 +265,7 @@ impl Run {
         if tree.depth > 0 {
             tree.root = copy.clean(tree.root);
         }
-        let count = check(&tree, &copy, copy.page_len, &mut audit);
+        let count = check(&tree, &copy, copy.page_len, TxnId::new(1), &mut audit);
         assert_eq!(count, self.model.len() as u64);
         assert_eq!(audit.pages, pages.in_use(), "a page is lost");
         assert_eq!(audit.large, pages.large.iter().flatten().count(), "a large value is lost");

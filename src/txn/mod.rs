@@ -178,8 +178,9 @@ impl Shared {
         let reserve = len.saturating_mul(2).max(RESERVE_MIN).next_multiple_of(page_len);
         // A file of half the address space still has room for itself.
         let region = self.store.region(reserve).or_else(|_| self.store.region(len.next_multiple_of(page_len)));
-        let map =
-            region.and_then(|region| Map::new(region, self.options.page_len, len / page_len, self.options.verify));
+        let map = region.and_then(|region| {
+            Map::new(region, self.options.page_len, len / page_len, self.options.verify, self.opened)
+        });
         let map = map.map_err(Error::io("mapping the database"))?;
         if count > 0 {
             map.inherit(self.newest_map().1);
@@ -409,12 +410,10 @@ impl Writer {
         }
         match self.meta.trust() {
             Trust::Synced => {}
-            Trust::Digest(_) => {
-                for no in recover::written(&self.meta).unwrap_or_default() {
-                    let page_len = shared.options.page_len;
-                    let done = shared.store.rewrite(no * page_len as u64, page_len);
-                    done.map_err(|source| shared.fail("writing pages", source))?;
-                    shared.counters.bytes_written.fetch_add(page_len as u64, Ordering::Relaxed);
+            Trust::Digest(digest) => {
+                for (at, page) in recover::digest_pages(&*shared.store, &self.meta, digest)? {
+                    shared.store.rewrite(&page, at).map_err(|source| shared.fail("writing pages", source))?;
+                    shared.counters.bytes_written.fetch_add(page.len() as u64, Ordering::Relaxed);
                 }
             }
             Trust::Boot(_) => {

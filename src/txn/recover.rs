@@ -133,7 +133,7 @@ fn digest(store: &dyn Store, meta: &Meta) -> Result<Option<u32>> {
 }
 
 /// The numbers of the pages that the meta's transaction wrote, if its record names them and they are not too many.
-pub(crate) fn written(meta: &Meta) -> Option<Vec<u64>> {
+fn written(meta: &Meta) -> Option<Vec<u64>> {
     let fields = meta.fields();
     let records = space_log::records(meta.space_words())?;
     let record = records.last().filter(|record| record.txn == fields.txn)?;
@@ -141,4 +141,20 @@ pub(crate) fn written(meta: &Meta) -> Option<Vec<u64>> {
     let count: u64 = written.iter().map(|extent| extent.count).sum();
     let is_sound = count <= DIGEST_PAGES_MAX as u64 && !written.iter().any(Extent::has_slot);
     is_sound.then(|| written.iter().flat_map(|extent| extent.first..extent.end()).collect())
+}
+
+/// The pages that the transaction of a meta with this digest wrote, and where they lie. They are going to be written again, so what
+/// was read must be what the digest was made of: once more, for a read that was right at open may be wrong now.
+pub(crate) fn digest_pages(store: &dyn Store, meta: &Meta, expected: u32) -> Result<Vec<(u64, Vec<u8>)>> {
+    let page_len = meta.fields().page_len;
+    let (mut pages, mut parts) = (Vec::new(), Vec::new());
+    for no in written(meta).unwrap_or_default() {
+        let page = read_page(store, no, page_len)?;
+        parts.extend(page::digest_part(&page));
+        pages.push((no * page_len as u64, page));
+    }
+    if crc32c::crc32c(&parts) != expected {
+        return Err(Error::Corrupt { page: 0, what: "the pages of the last commit differ from its digest" });
+    }
+    Ok(pages)
 }
