@@ -290,12 +290,6 @@ fn a_page_younger_than_what_refers_to_it() {
     image.forge(path[2], |leaf| set(leaf, 16, (born + 1).to_le_bytes()));
     let what = format!("born in transaction {}, after what refers to it, in {born}", born + 1);
     image.expect(&[at("deep", &path, &what)]);
-
-    let mut image = Image::new();
-    let (root, txn) = (image.root("small"), u64_at(image.meta(), 40));
-    image.forge(root, |leaf| set(leaf, 16, (txn + 1).to_le_bytes()));
-    let what = format!("born in transaction {}, after what refers to it, in {txn}", txn + 1);
-    image.expect(&[at("small", &[root], &what)]);
 }
 
 #[test]

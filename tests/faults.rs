@@ -243,8 +243,9 @@ fn fail_everywhere(failure: Failure) {
             assert_eq!(run.errors, 0);
             assert!(run.disk.image().len() < 1_300_000, "the file shrank");
             println!("{} calls, {told} errors told, of which {failed} stopped the writer", n - 1);
-            // A failed attempt to grow by a whole step, or to cut the file, is no error: the next best thing is done.
-            assert!(n > 50 && told as u64 > n - 8 && failed > 15 && failed < told);
+            // A failed attempt to grow by a whole step, to ready the room behind, or to cut the file, is no error: the next best thing
+            // is done.
+            assert!(n > 50 && told as u64 > n - 12 && failed > 15 && failed < told);
             return;
         }
     }
