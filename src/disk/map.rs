@@ -93,20 +93,18 @@ impl Region {
 }
 
 /// Makes a file of `from` bytes `len` bytes long, with blocks on the disk for what is new. Not by fs2: that looks for the error where
-/// `posix_fallocate` does not leave it, so it cannot tell that the disk is full; and where the file system lacks the call, the C
-/// library writes into every block there is.
+/// `posix_fallocate` does not leave it, so it cannot tell that the disk is full; and it names the whole file, of which the C library
+/// then writes into every block where the file system lacks the call.
 #[cfg(target_os = "linux")]
 pub(crate) fn allocate(file: &File, from: u64, len: u64) -> io::Result<()> {
     let offset = |at: u64| libc::off_t::try_from(at).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge));
     let (at, count) = (offset(from)?, offset(len - from)?);
     loop {
         // SAFETY: the descriptor is open as long as `file` is borrowed, and the call touches no memory of ours.
-        if unsafe { libc::fallocate(file.as_raw_fd(), 0, at, count) } == 0 {
-            return Ok(());
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
+        match unsafe { libc::posix_fallocate(file.as_raw_fd(), at, count) } {
+            0 => return Ok(()),
+            libc::EINTR => {}
+            code => return Err(io::Error::from_raw_os_error(code)),
         }
     }
 }
