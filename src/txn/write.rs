@@ -427,11 +427,9 @@ impl WritePages {
             return Ok(run);
         }
         let is_little_free = self.space().free.page_count() < self.page_count / SLACK;
-        if is_little_free
-            && self.extend_store(count).is_ok()
-            && let Ok(run) = self.grow(count)
-        {
-            return Ok(run);
+        let may_grow = count <= self.page_count_max().saturating_sub(self.page_count);
+        if is_little_free && may_grow && self.extend_store(count).is_ok() {
+            return self.grow(count);
         }
         if let Some(largest) = self.space_mut().free.take_largest() {
             return Ok(largest);
