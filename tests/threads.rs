@@ -1,8 +1,9 @@
 //! P3 with real threads: readers see whole snapshots that stay as they are, while a writer commits, grows the file, reuses
 //! pages and cuts the file; transactions and handles cross threads; writers queue.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Barrier, mpsc};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -140,6 +141,105 @@ fn readers_see_whole_snapshots_while_a_writer_commits() {
     assert_eq!(verify(&db.begin_read().unwrap()), db.stats().unwrap().txn_id.get() - 1);
     assert_eq!(db.stats().unwrap().pinned_snapshots, 0);
     assert_sound(&db);
+}
+
+/// What a bucket should hold: for each key the commit that wrote its value last, and how often the value says so.
+type Truth = BTreeMap<u32, (u64, usize)>;
+
+fn assert_equals(txn: &ReadTxn, truth: &Truth, rng: &mut fastrand::Rng) {
+    let a = txn.bucket("a").unwrap().unwrap();
+    assert_eq!(a.len(), truth.len() as u64);
+    let is_as = |value: &[u8], &(version, count): &(u64, usize)| {
+        value.len() == count * 8 && value.chunks_exact(8).all(|part| part == version.to_le_bytes())
+    };
+    let mut entries = a.iter();
+    for (key, expected) in truth {
+        let (found, value) = entries.next().unwrap().unwrap();
+        assert!(found == key.to_be_bytes() && is_as(value, expected), "key {key} of snapshot {}", txn.id());
+    }
+    assert!(entries.next().is_none());
+    for key in (0..20).map(|_| rng.u32(..1000)) {
+        let value = a.get(key.to_be_bytes()).unwrap();
+        assert!(value.is_some() == truth.contains_key(&key) && value.is_none_or(|value| is_as(value, &truth[&key])));
+    }
+}
+
+/// P3: each reader compares every entry of every snapshot that it takes, and again of those that it holds, with a truth that was
+/// written down before the commit. The data grows and shrinks all the time, so that pages are reused and the file is cut.
+fn readers_against_the_truth(db: &Database, reader_count: u64, commits: u64) {
+    // By transaction id.
+    let truths: Mutex<BTreeMap<u64, Arc<Truth>>> = Mutex::new(BTreeMap::new());
+    let (done, rounds) = (AtomicBool::new(false), AtomicU64::new(0));
+    let commit = |version: u64, truth: &mut Truth, rng: &mut fastrand::Rng| {
+        let mut txn = db.begin_write().unwrap();
+        let mut a = txn.bucket_mut("a").unwrap();
+        let shrinks = version % 40 > 25;
+        for _ in 0..rng.usize(1..80) {
+            let key = rng.u32(..1000);
+            if shrinks || rng.u32(..5) == 0 {
+                assert_eq!(a.delete(key.to_be_bytes()).unwrap(), truth.remove(&key).is_some());
+            } else {
+                let count = if rng.u32(..30) == 0 { rng.usize(..8000) } else { rng.usize(..40) };
+                a.put(key.to_be_bytes(), version.to_le_bytes().repeat(count)).unwrap();
+                truth.insert(key, (version, count));
+            }
+        }
+        if shrinks && version % 40 == 39 {
+            a.clear().unwrap();
+            truth.clear();
+        }
+        a.put(1000u32.to_be_bytes(), version.to_le_bytes()).unwrap();
+        truth.insert(1000, (version, 1));
+        // The empty database has id 1, the first commit 2.
+        truths.lock().unwrap().insert(version + 1, Arc::new(truth.clone()));
+        assert_eq!(txn.commit().unwrap().get(), version + 1);
+    };
+    let (mut truth, mut rng) = (Truth::new(), fastrand::Rng::with_seed(reader_count));
+    commit(1, &mut truth, &mut rng);
+    thread::scope(|scope| {
+        for reader in 0..reader_count {
+            let (truths, done, rounds) = (&truths, &done, &rounds);
+            scope.spawn(move || {
+                let mut rng = fastrand::Rng::with_seed(1000 + reader);
+                let mut held: Vec<(ReadTxn, Arc<Truth>)> = Vec::new();
+                let mut last = 0;
+                while !done.load(Ordering::Relaxed) {
+                    let txn = db.begin_read().unwrap();
+                    let truth = Arc::clone(&truths.lock().unwrap()[&txn.id().get()]);
+                    assert_equals(&txn, &truth, &mut rng);
+                    assert!(txn.id().get() >= last, "snapshots go forward");
+                    last = txn.id().get();
+                    held.push((txn, truth));
+                    let (txn, truth) = &held[rng.usize(..held.len())];
+                    assert_equals(&txn.clone(), truth, &mut rng);
+                    if held.len() > 1 + reader as usize {
+                        held.swap_remove(rng.usize(..held.len()));
+                    }
+                    rounds.fetch_add(1, Ordering::Relaxed);
+                }
+                held.iter().for_each(|(txn, truth)| assert_equals(txn, truth, &mut rng));
+            });
+        }
+        let mut version = 1;
+        while version < commits || rounds.load(Ordering::Relaxed) < 20 * reader_count {
+            version += 1;
+            commit(version, &mut truth, &mut rng);
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(db.stats().unwrap().pinned_snapshots, 0);
+    assert_sound(db);
+}
+
+#[test]
+fn two_to_eight_readers_against_the_truth() {
+    let dir = tempfile::tempdir().unwrap();
+    for reader_count in [2, 4, 8] {
+        readers_against_the_truth(&Database::in_memory().unwrap(), reader_count, 400);
+        let options = Options::new().durability(Durability::Relaxed).sync_bytes(1 << 20).dirty_limit(64 * 4096);
+        let path = dir.path().join(format!("{reader_count}.folio"));
+        readers_against_the_truth(&options.open(path).unwrap(), reader_count, 400);
+    }
 }
 
 /// The file grows far past the first map and is cut again, under readers that hold snapshots of all sizes.

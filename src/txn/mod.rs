@@ -98,8 +98,8 @@ pub(crate) struct Counters {
     pub(crate) bytes_written: AtomicU64,
 }
 
-/// The least address space that a map takes, so that small databases grow without a remap.
-const RESERVE_MIN: u64 = 1 << 30;
+/// The least address space that a map takes, so that small databases grow without a remap. Unit tests are to see remaps.
+const RESERVE_MIN: u64 = if cfg!(test) { 1 << 20 } else { 1 << 30 };
 
 impl Shared {
     /// Opens what is in the store.
@@ -697,4 +697,70 @@ fn random_id() -> [u8; 16] {
     use std::hash::{BuildHasher, RandomState};
     let half = || RandomState::new().hash_one(Instant::now()).to_le_bytes();
     [half(), half()].concat().try_into().expect("two halves of eight bytes")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use crate::{Database, Options, ReadTxn};
+
+    const LAST: u64 = 400;
+
+    /// Commit `n` adds key `n`, of some pages, and writes the key "newest" again.
+    fn commit(db: &Database, n: u64) {
+        db.exec(|txn| {
+            let mut a = txn.bucket_mut("a")?;
+            a.put(n.to_be_bytes(), n.to_be_bytes().repeat(1000 + n as usize * 10))?;
+            a.put("newest", n.to_be_bytes().repeat(20))
+        })
+        .unwrap();
+    }
+
+    fn assert_as_committed(txn: &ReadTxn) {
+        // The empty database is snapshot 1.
+        let last = txn.id().get() - 1;
+        let a = txn.bucket("a").unwrap().unwrap();
+        assert_eq!(a.len(), last + 1);
+        assert_eq!(a.get("newest").unwrap(), Some(&last.to_be_bytes().repeat(20)[..]));
+        for n in (1..=last).rev().step_by(7) {
+            assert_eq!(a.get(n.to_be_bytes()).unwrap(), Some(&n.to_be_bytes().repeat(1000 + n as usize * 10)[..]));
+        }
+    }
+
+    /// I5: snapshots of every map that there was are read beside a writer that goes on to the next.
+    #[test]
+    fn maps_change_under_readers() {
+        let dir = tempfile::tempdir().unwrap();
+        for db in [Database::in_memory(), Options::new().open(dir.path().join("a.folio"))] {
+            let db = db.unwrap();
+            commit(&db, 1);
+            let held = Mutex::new(vec![db.begin_read().unwrap()]);
+            std::thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| {
+                        loop {
+                            let newest = db.begin_read().unwrap();
+                            assert_as_committed(&newest);
+                            let held: Vec<ReadTxn> = held.lock().unwrap().clone();
+                            held.iter().for_each(assert_as_committed);
+                            if newest.id().get() > LAST {
+                                break;
+                            }
+                        }
+                    });
+                }
+                for n in 2..=LAST {
+                    commit(&db, n);
+                    let txn = db.begin_read().unwrap();
+                    let mut held = held.lock().unwrap();
+                    if held.last().is_none_or(|last| last.snapshot.map < txn.snapshot.map) {
+                        held.push(txn);
+                    }
+                }
+            });
+            assert!(held.lock().unwrap().len() > 2, "the file outgrows a map more than once");
+            assert!(db.check().unwrap().is_ok());
+        }
+    }
 }

@@ -19,7 +19,7 @@ use crate::tree::Tree;
 pub struct ReadTxn {
     handle: Arc<Handle>,
     pin: PinIndex,
-    snapshot: Snapshot,
+    pub(super) snapshot: Snapshot,
 }
 
 impl ReadTxn {
