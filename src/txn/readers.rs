@@ -14,17 +14,19 @@
 //! counts itself there, and the entry is free when the last of them is gone.
 //!
 //! The table has a shard for each of several groups of threads, so that readers on different cores share no cache line.
+//!
+//! `loom_tests` has a model checker go through all this; `sync` says what that takes.
 
 use std::cell::Cell;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
 use super::Snapshot;
+use super::sync::{AtomicU32, AtomicU64, OnceLock, Ordering};
 use crate::page::{PageNo, TxnId};
 use crate::tree::Tree;
 
 /// How many groups the threads are dealt into.
-pub(crate) const SHARD_COUNT: usize = 16;
+pub(crate) const SHARD_COUNT: usize = if cfg!(all(test, loom)) { 2 } else { 16 };
 
 /// The shard of the calling thread.
 #[inline]
@@ -91,7 +93,8 @@ impl Slot {
 #[repr(align(128))]
 #[derive(Default)]
 struct Shard {
-    /// Where a free entry is likely.
+    /// Where a free entry is likely. Who reads it knows the chunks up to the entry before, and so makes no chunk without knowing
+    /// those before it: the writer, who looks through the chunks in order, finds no gap.
     hint: AtomicU32,
     /// Entries from here on were never claimed.
     used: AtomicU32,
@@ -102,12 +105,14 @@ struct Shard {
 struct Entry {
     /// The pinned snapshot, or `FREE`.
     txn: AtomicU64,
-    /// How many transactions share the pin. Means nothing while the entry is free.
-    sharers: AtomicU32,
+    /// How many transactions share the pin. Means nothing while the entry is free. Wide enough for all clones that can ever be
+    /// made and forgotten: were it to wrap, a pin would be freed under those who hold it.
+    sharers: AtomicU64,
 }
 
-const CHUNK_COUNT: usize = 26;
-const FIRST_CHUNK_LEN: u32 = 8;
+// As little as can be under loom, which has to try all of it.
+const CHUNK_COUNT: usize = if cfg!(all(test, loom)) { 3 } else { 26 };
+const FIRST_CHUNK_LEN: u32 = if cfg!(all(test, loom)) { 1 } else { 8 };
 
 /// An entry that pins nothing. Transaction ids start at 1.
 const FREE: u64 = 0;
@@ -142,9 +147,9 @@ impl Shard {
     /// Finds a free entry and writes `txn` into it.
     #[inline]
     fn claim(&self, txn: u64) -> u32 {
-        let hint = self.hint.load(Ordering::Relaxed);
+        let hint = self.hint.load(Ordering::Acquire);
         if self.try_claim(hint, txn) == Some(true) {
-            self.hint.store(hint + 1, Ordering::Relaxed);
+            self.hint.store(hint + 1, Ordering::Release);
             return hint;
         }
         self.claim_slowly(hint, txn)
@@ -166,7 +171,7 @@ impl Shard {
                 },
             }
         }
-        self.hint.store(entry + 1, Ordering::Relaxed);
+        self.hint.store(entry + 1, Ordering::Release);
         entry
     }
 
@@ -176,7 +181,7 @@ impl Shard {
         let chunk = self.chunks.get(chunk).expect("fewer than 500 million readers in a shard");
         chunk.get_or_init(|| {
             let len = if entry == 0 { FIRST_CHUNK_LEN } else { entry + FIRST_CHUNK_LEN };
-            (0..len).map(|_| Entry { txn: AtomicU64::new(FREE), sharers: AtomicU32::new(0) }).collect()
+            (0..len).map(|_| Entry { txn: AtomicU64::new(FREE), sharers: AtomicU64::new(0) }).collect()
         });
     }
 
@@ -241,7 +246,7 @@ impl Readers {
         let is_last = entry.sharers.load(Ordering::Acquire) == 1 || entry.sharers.fetch_sub(1, Ordering::AcqRel) == 1;
         if is_last {
             entry.txn.store(FREE, Ordering::Release);
-            shard.hint.store(index.entry, Ordering::Relaxed);
+            shard.hint.store(index.entry, Ordering::Release);
         }
     }
 
@@ -249,7 +254,7 @@ impl Readers {
     pub(crate) fn sharer_count(&self) -> u64 {
         let pinned = |entry: &&Entry| entry.txn.load(Ordering::SeqCst) != FREE;
         let entries = self.shards.iter().flat_map(Shard::entries).filter(pinned);
-        entries.map(|entry| u64::from(entry.sharers.load(Ordering::Relaxed))).sum()
+        entries.map(|entry| entry.sharers.load(Ordering::Relaxed)).sum()
     }
 
     /// The pinned snapshots, ascending, each as often as it is pinned (by transactions that do not share the pin).
@@ -260,14 +265,19 @@ impl Readers {
     }
 }
 
+#[cfg(all(test, loom))]
+mod loom_tests;
+
+/// A snapshot whose every field tells its id.
+#[cfg(test)]
+fn snapshot(txn: u64) -> Snapshot {
+    let catalog = Tree { root: PageNo::new(txn * 3), depth: txn as usize % 30, entry_count: txn * 7 };
+    Snapshot { txn: TxnId::new(txn), catalog, page_count: txn * 5, map: txn as usize % 40 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn snapshot(txn: u64) -> Snapshot {
-        let catalog = Tree { root: PageNo::new(txn * 3), depth: txn as usize % 30, entry_count: txn * 7 };
-        Snapshot { txn: TxnId::new(txn), catalog, page_count: txn * 5, map: txn as usize % 40 }
-    }
 
     #[test]
     fn entries_of_chunks_do_not_overlap() {
