@@ -370,16 +370,10 @@ fn outside(no: PageNo) -> Error {
 pub(crate) struct Memory(MmapMut);
 
 impl Memory {
-    /// Zeroed memory, which takes none until it is touched. `large`: in large pages, if the system has them.
-    pub(crate) fn zeroed(len: usize, large: bool) -> Memory {
+    /// Zeroed memory, which takes none until it is touched.
+    pub(crate) fn zeroed(len: usize) -> Memory {
         let layout = Layout::array::<u8>(len).expect("no more than there can be");
-        let map = MmapMut::map_anon(len).unwrap_or_else(|_| handle_alloc_error(layout));
-        #[cfg(target_os = "linux")]
-        if large {
-            // Advice; where it is not taken, small pages do.
-            let _refused = map.advise(Advice::HugePage);
-        }
-        Memory(map)
+        Memory(MmapMut::map_anon(len).unwrap_or_else(|_| handle_alloc_error(layout)))
     }
 }
 

@@ -1,8 +1,13 @@
 //! The arena of dirty pages: those that a write transaction has changed and not yet written.
 //!
 //! A dirty page has no page number. It is known by its index here, and gets a number when it is written, so that churn inside a
-//! transaction costs no space in the file. Pages lie in chunks of 2 MiB, from the second on in large pages of memory if
-//! the system has them: a transaction that is spread over hundreds of megabytes spends much of its time on misses of the TLB.
+//! transaction costs no space in the file. Pages lie in chunks of 2 MiB, each page in one page of memory: a buffer of its own for each
+//! would lie in two, and a transaction that is spread over hundreds of megabytes spends much of its time on misses of the TLB. To ask
+//! for large pages of memory made puts at random a fifth faster still, and everything else slower on a virtual machine that
+//! has given its large pages back to its host.
+//!
+//! The chunks of a transaction are kept for the next one, since to get memory anew costs about as much as to fill it. Each
+//! transaction that needs less halves what is kept.
 
 use crate::disk::map::Memory;
 use crate::page::{self, PageNo};
@@ -15,11 +20,13 @@ pub(crate) struct DirtyPages {
     /// Whether a page is dirty, by index; as many as were ever used.
     in_use: Vec<bool>,
     unused: Vec<usize>,
+    /// Pages from this index on were never used by any transaction, and are zero.
+    zero_from: usize,
 }
 
 impl DirtyPages {
     pub(crate) fn new(page_len: usize) -> DirtyPages {
-        DirtyPages { page_len, chunks: Vec::new(), in_use: Vec::new(), unused: Vec::new() }
+        DirtyPages { page_len, chunks: Vec::new(), in_use: Vec::new(), unused: Vec::new(), zero_from: 0 }
     }
 
     /// How many pages are dirty.
@@ -43,12 +50,12 @@ impl DirtyPages {
         let index = self.in_use.len();
         self.in_use.push(true);
         let (chunk, _) = self.place(index);
-        let is_new = chunk == self.chunks.len();
-        if is_new {
-            self.chunks.push(Memory::zeroed(CHUNK_LEN, chunk > 0));
+        if chunk == self.chunks.len() {
+            self.chunks.push(Memory::zeroed(CHUNK_LEN));
         }
-        // The first chunk outlives transactions, and its pages are as the last one left them.
-        (index, chunk > 0 || is_new)
+        let is_zero = index >= self.zero_from;
+        self.zero_from = self.zero_from.max(index + 1);
+        (index, is_zero)
     }
 
     /// A zeroed page of the given kind.
@@ -114,14 +121,44 @@ impl DirtyPages {
         self.unused.extend((0..self.in_use.len()).rev());
     }
 
-    /// Lets go of all pages and of the memory that they took, but for a little.
+    /// Lets go of all pages, at the end of a transaction.
     pub(crate) fn reset(&mut self) {
-        self.chunks.truncate(1);
+        let page_count = CHUNK_LEN / self.page_len;
+        let used = self.in_use.len().div_ceil(page_count);
+        self.chunks.truncate(used.max(self.chunks.len() / 2).max(1));
+        self.chunks.shrink_to(1);
+        self.zero_from = self.zero_from.min(self.chunks.len() * page_count);
         self.in_use.clear();
         self.unused.clear();
-        let page_count = CHUNK_LEN / self.page_len;
-        self.chunks.shrink_to(1);
         self.in_use.shrink_to(page_count);
         self.unused.shrink_to(page_count);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_pages_are_zero_and_memory_is_given_back_by_halves() {
+        let mut dirty = DirtyPages::new(65536);
+        for round in 0..20usize {
+            let count = if round == 3 { 1000 } else { 10 + round };
+            for n in 0..count {
+                let no = dirty.alloc(page::LEAF, 0);
+                let index = no.as_dirty().unwrap();
+                let page = dirty.page_mut(index);
+                assert!(page[8..].iter().all(|&byte| byte == 0), "round {round}, page {n}");
+                page.fill(0xaa);
+                if n % 3 == 0 {
+                    dirty.free(index);
+                }
+            }
+            let before = dirty.chunks.len();
+            dirty.reset();
+            assert_eq!((dirty.len(), dirty.get(0)), (0, None));
+            assert!(round == 3 || dirty.chunks.len() <= before.div_ceil(2).max(1));
+        }
+        assert_eq!(dirty.chunks.len(), 1);
     }
 }
