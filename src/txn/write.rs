@@ -31,8 +31,9 @@ const OPEN_MAX: usize = 1024;
 /// How many bytes are readied for growth at a time.
 const READY_LEN: u64 = 256 << 10;
 
-/// How many bytes are staged for one write.
-const STAGING_LEN: usize = 1 << 20;
+/// How many bytes are staged for one write: a large page of memory. Written whole, the system may keep it as one, and map it as one: so a
+/// lookup in what was loaded at once misses the TLB less (a tenth of its time), and a first scan faults 512 times less often.
+const STAGING_LEN: usize = 2 << 20;
 
 /// A write transaction: sees its own changes at once; others see them when it commits.
 ///
@@ -522,7 +523,8 @@ impl WritePages {
         let mut result = Ok(());
         while let (Some(&(first, _)), true) = (rest.first(), result.is_ok()) {
             let in_a_row = rest.iter().zip(first..).take_while(|((no, _), expected)| no == expected).count();
-            let count = in_a_row.min(staging.len() / page_len);
+            let staged_max = staging.len() / page_len;
+            let count = in_a_row.min(staged_max - first as usize % staged_max);
             let (run, more) = rest.split_at(count);
             for (&(no, index), place) in run.iter().zip(staging.chunks_exact_mut(page_len)) {
                 let page = self.dirty_mut().page_mut(index);
