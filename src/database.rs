@@ -127,9 +127,7 @@ impl Database {
         let failed = |doing| Error::io(doing);
         if disk.len().map_err(failed("opening the database"))? == 0 && options.create && !options.read_only {
             let bytes = empty_database(options.page_size as usize);
-            disk.set_len(bytes.len() as u64).map_err(failed("creating the database"))?;
-            disk.write_at(&bytes, 0).map_err(failed("writing a new database"))?;
-            disk.sync().map_err(failed("syncing a new database"))?;
+            disk.create(&bytes).map_err(failed("creating the database"))?;
         }
         Ok(Database::new(Arc::new(Shared::open(Box::new(disk), options)?), options))
     }

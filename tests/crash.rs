@@ -100,8 +100,9 @@ impl History {
         let page_size = *rng.choice(&[4096, 4096, 4096, 8192]).unwrap();
         let options = Options::new().page_size(page_size).dirty_limit(64 * 8192).sync_bytes(rng.u64(..300_000));
         base.set_boot_id(boot_id);
-        let db = options.open_store(base).unwrap();
+        // From here on, so that creation and recovery are cut as well.
         base.record();
+        let db = options.open_store(base).unwrap();
         let first_id = db.begin_read().unwrap().id().get();
         let mut history =
             History { rng, options, disk: base.clone(), states, commits: Vec::new(), first_id, durable: vec![(0, 0)] };
@@ -196,8 +197,9 @@ impl History {
         }
     }
 
-    /// Every cut, with every kind of subset. Answers how many states that were.
-    fn crash_everywhere(&mut self) -> usize {
+    /// Every cut, with every kind of subset: all, none, and some of those that tear; if `is_deep`, every prefix of the operations, too, each
+    /// of them lost, and each alone. Answers how many states that were.
+    fn crash_everywhere(&mut self, is_deep: bool) -> usize {
         let mut states = 0;
         for cut in 0..=self.now() {
             // The process dies, the machine does not: nothing is lost that was acknowledged.
@@ -209,6 +211,16 @@ impl History {
             self.crash(cut, |_| true);
             self.crash(cut, |_| false);
             states += 3;
+            if is_deep {
+                let mut operations: Vec<usize> = parts.iter().map(|part| part.operation).collect();
+                operations.dedup();
+                for &one in &operations {
+                    self.crash(cut, |part| part.operation < one);
+                    self.crash(cut, |part| part.operation != one);
+                    self.crash(cut, |part| part.operation == one);
+                }
+                states += 3 * operations.len();
+            }
             for _ in 0..parts.len().min(4) {
                 let picked = parts[self.rng.usize(..parts.len())];
                 self.crash(cut, |part| part != picked);
@@ -244,7 +256,7 @@ fn a_power_cut_anywhere_leaves_a_whole_state() {
         println!("replay with FOLIO_SEED={seed}; {states} states so far");
         let base = MemoryStore::new();
         let mut history = History::run(seed, &base, BOOT, vec![Model::new()], 25);
-        states += history.crash_everywhere();
+        states += history.crash_everywhere(number("FOLIO_CRASH_HISTORIES").is_some());
     }
     println!("{states} states");
 }

@@ -46,7 +46,7 @@ pub struct MemoryStore {
 pub struct Unsynced {
     /// The number of the operation.
     pub operation: usize,
-    /// The sector, counted from the start of the store; `None` for a change of length.
+    /// The sector, counted from the start of the store; `None` for a change of length, and for the creation of a database.
     pub sector: Option<u64>,
 }
 
@@ -69,7 +69,13 @@ pub enum Failure {
 }
 
 enum Operation {
-    Write { at: u64, bytes: Vec<u8>, is_dropped: bool },
+    /// All of a new database at once, as a file appears that was written under another name.
+    Create(Vec<u8>),
+    Write {
+        at: u64,
+        bytes: Vec<u8>,
+        is_dropped: bool,
+    },
     SetLen(u64),
     Sync,
 }
@@ -217,6 +223,11 @@ impl Operation {
     fn apply(&self, image: &mut Vec<u8>, mut survives: impl FnMut(Option<u64>) -> bool) {
         match self {
             Operation::Sync => {}
+            Operation::Create(bytes) => {
+                if survives(None) {
+                    image.clone_from(bytes);
+                }
+            }
             Operation::SetLen(len) => {
                 if survives(None) {
                     image.resize(*len as usize, 0);
@@ -304,7 +315,7 @@ impl Inner {
         for operation in log.operations.iter_mut().rev() {
             match operation {
                 Operation::Write { is_dropped, .. } => *is_dropped = true,
-                Operation::SetLen(_) => {}
+                Operation::Create(_) | Operation::SetLen(_) => {}
                 Operation::Sync => break,
             }
         }
@@ -323,6 +334,22 @@ impl Failure {
 /// A [`MemoryStore`] in the hands of a database.
 pub(crate) struct MemoryDisk {
     store: MemoryStore,
+}
+
+impl MemoryDisk {
+    /// Puts a new database on an empty disk: durable when this returns, and until then there or not, but never in part.
+    pub(crate) fn create(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut inner = self.store.inner();
+        if let Some(failure) = inner.change() {
+            return Err(failure.error());
+        }
+        inner.reserve(bytes.len() as u64)?;
+        inner.region.write(bytes, 0);
+        inner.len = bytes.len() as u64;
+        inner.log(|| Operation::Create(bytes.to_vec()));
+        inner.log(|| Operation::Sync);
+        Ok(())
+    }
 }
 
 impl Drop for MemoryDisk {
