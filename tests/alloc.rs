@@ -233,7 +233,8 @@ fn many_buckets_in_one_transaction() -> Result<()> {
     let (done, second, _) = peak(|| txn.commit());
     done?;
     let peaks = [put, commit, drop, second];
-    assert!(peaks.iter().all(|&peak| peak < 8 * budget as isize), "{peaks:?}");
+    // 2 MiB are for the pages on their way to the file.
+    assert!(peaks.iter().all(|&peak| peak < (2 << 20) + 8 * budget as isize), "{peaks:?}");
     assert!(db.check()?.is_ok());
     assert_eq!(db.begin_read()?.buckets()?.len(), count as usize / 2);
     Ok(())
