@@ -7,7 +7,7 @@
 //!   below a pinned snapshot, and `limit` is lowered before the file is cut.
 //! - M2: the bytes of a slice stay unwritten while it lives. Slices are lent to holders of a pinned snapshot, or of the
 //!   write transaction; pages that a pinned snapshot can reach are never written, and the writer writes only pages that it
-//!   took for itself, under `&mut`. Meta slots, the one thing that is overwritten, are never lent: they are read with
+//!   took for itself, under `&mut`. (`Store::rewrite` gives a file the bytes that it shows already: nobody can see that.) Meta slots, the one thing that is overwritten, are never lent: they are read with
 //!   `read_at`.
 //! - M3: nobody else writes the file: it is locked. The lock is advisory, so a program that ignores it is outside the
 //!   contract, as it is for every database on a memory map; see the crate docs.

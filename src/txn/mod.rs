@@ -1,7 +1,8 @@
 //! Transactions: snapshots that readers pin, one writer that makes the next one, and the commit between.
 //!
 //! Invariants:
-//! - I1: a page that a pinned snapshot, the last durable commit or the current snapshot can reach is never written.
+//! - I1: a page that a pinned snapshot, the last durable commit or the current snapshot can reach is never written, but once with
+//!   the bytes that it has ([`Store::rewrite`], before the first write after an open).
 //! - I2: a published snapshot is whole: its pages are in the store and its map covers them before `publish`.
 //! - I3: ids of published snapshots follow each other without a gap.
 //! - I4: the meta slot of the last durable commit is never overwritten.
