@@ -68,6 +68,9 @@ pub enum Failure {
     BitFlip(u64),
 }
 
+/// Address space that a store takes at least.
+const ROOM: u64 = 1 << 30;
+
 enum Operation {
     /// All of a new database at once, as a file appears that was written under another name.
     Create(Vec<u8>),
@@ -111,8 +114,10 @@ impl MemoryStore {
     ///
     /// If there is no memory for them.
     pub fn with_image(bytes: &[u8]) -> MemoryStore {
-        let region = Region::anonymous(bytes.len() as u64).expect("memory for a store");
-        region.write(bytes, 0);
+        // Address space to grow into without a copy; and zeros at the end, which are most of a small database, take no memory.
+        let region = Region::anonymous((bytes.len() as u64).max(ROOM)).expect("memory for a store");
+        let used = bytes.chunks(SECTOR_LEN).rposition(|sector| *sector != [0; SECTOR_LEN][..sector.len()]);
+        region.write(&bytes[..used.map_or(0, |last| bytes.len().min((last + 1) * SECTOR_LEN))], 0);
         let inner = Inner {
             region,
             len: bytes.len() as u64,
