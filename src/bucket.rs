@@ -561,8 +561,8 @@ impl<'txn> BucketMut<'txn> {
 
     fn put_with(&mut self, key: &[u8], value: &[u8], mode: Mode) -> Result<bool> {
         self.check_key(key)?;
-        self.txn.check_room(value.len())?;
         self.txn.make_room()?;
+        self.txn.check_room(value.len())?;
         let index = self.index;
         self.txn.change(|txn| {
             let (tree, pages, finger) = txn.parts(index);

@@ -136,3 +136,42 @@ fn relaxed_overwrites_go_on_for_ever() -> Result<()> {
     }
     Ok(())
 }
+
+/// A value that is refused is refused before anything changes: whatever it takes of a page more than it has, and whatever of the room a
+/// spill takes first.
+#[test]
+fn a_large_value_is_refused_in_time() -> Result<()> {
+    const PAGE: usize = 4096;
+    let limit = 2000 * PAGE;
+    let options = || Options::new().max_size(limit as u64).dirty_limit(64 * PAGE);
+    let fill = |db: &Database, pages: usize| -> Result<u64> {
+        for n in 0u64.. {
+            match db.exec(|txn| txn.bucket_mut("a")?.put(n.to_be_bytes(), vec![1; pages * PAGE])) {
+                Ok(()) => {}
+                Err(Error::Full { .. }) => return Ok(n),
+                Err(error) => return Err(error),
+            }
+        }
+        unreachable!()
+    };
+    let mut refused = 0;
+    for len in (1..40).map(|n| n * PAGE + 1).chain((200..320).map(|n| n * PAGE)) {
+        let db = options().open_in_memory()?;
+        let count = fill(&db, 10)?;
+        let gone: Vec<u64> = if len < 100 * PAGE { (0..count).step_by(2).collect() } else { (20..50).collect() };
+        gone.iter().try_for_each(|n| db.exec(|txn| txn.bucket_mut("a")?.delete(n.to_be_bytes())).map(|_| ()))?;
+        db.exec(|txn| txn.bucket_mut("b")?.put("k", "v"))?;
+        let mut txn = db.begin_write()?;
+        for n in 0..if len < 100 * PAGE { 1 } else { 187u32 } {
+            txn.bucket_mut("c")?.put(n.to_be_bytes(), vec![2; 1300])?;
+        }
+        let result = txn.bucket_mut("b")?.put("large", vec![3; len]);
+        assert!(matches!(result, Ok(()) | Err(Error::Full { .. })), "{result:?}");
+        refused += u32::from(result.is_err());
+        txn.bucket_mut("b")?.put("k2", "y")?;
+        txn.commit()?;
+        assert_sound(&db);
+    }
+    assert!(refused > 10, "{refused} refused");
+    Ok(())
+}

@@ -178,8 +178,9 @@ impl Shared {
             }
         }
         let reserve = len.saturating_mul(2).max(RESERVE_MIN).next_multiple_of(page_len);
-        // A file of half the address space still has room for itself.
-        let region = self.store.region(reserve).or_else(|_| self.store.region(len.next_multiple_of(page_len)));
+        // With less room to grow where there is less, down to none.
+        let smaller = (1..8).map(|n| (reserve >> n).max(len).next_multiple_of(page_len));
+        let region = smaller.fold(self.store.region(reserve), |region, len| region.or_else(|_| self.store.region(len)));
         let map = region.and_then(|region| {
             Map::new(region, self.options.page_len, len / page_len, self.options.verify, self.opened)
         });
@@ -188,7 +189,8 @@ impl Shared {
             map.inherit(self.newest_map().1);
         }
         // Each map is twice the one before, so they do not run out.
-        self.maps.maps[count].get_or_init(|| map);
+        let full = || Error::io("mapping the database")(std::io::ErrorKind::OutOfMemory.into());
+        self.maps.maps.get(count).ok_or_else(full)?.get_or_init(|| map);
         self.maps.newest.store(count, Ordering::Release);
         self.maps.count.store(count + 1, Ordering::Relaxed);
         Ok(())

@@ -171,8 +171,8 @@ impl WriteTxn {
         let tree = match bucket::find(self.pages.view(), self.catalog, name)? {
             Some(tree) => tree,
             None => {
-                self.check_room(0)?;
                 self.make_room()?;
+                self.check_room(0)?;
                 self.record(name, Tree::EMPTY)?;
                 Tree::EMPTY
             }
@@ -373,7 +373,9 @@ impl WritePages {
     fn check_room(&mut self, value_len: usize) -> Result<()> {
         self.has_put = true;
         let max = self.page_count_max();
-        let value_pages = (value_len / self.page_len()) as u64;
+        // A shorter value is inline, or takes one page, which the reserve has.
+        let is_large = value_len >= self.page_len();
+        let value_pages = if is_large { value_len.div_ceil(self.page_len()) as u64 } else { 0 };
         let free = &self.space().free;
         let used = self.page_count - free.page_count() + self.dirty().len() as u64 + value_pages;
         let has_run = value_pages <= free.largest().max(max.saturating_sub(self.page_count));
