@@ -121,24 +121,41 @@ impl<'a> Leaf<'a> {
         self.entry(i).map(|(_, value)| value)
     }
 
-    /// The value of `key`, if it is here. Looks at one record, at most a few.
+    /// The first slot with the head of `key`, if there is one: no record is looked at.
     #[inline]
-    pub(crate) fn get(&self, key: &[u8]) -> Result<'a, Option<Value<'a>>> {
-        let Some(rest) = key.get(self.prefix_len..) else {
-            return Ok(None);
-        };
-        let head = head_of(rest);
+    pub(crate) fn candidate(&self, key: &[u8]) -> Option<usize> {
+        let head = head_of(key.get(self.prefix_len..)?);
         let first = lower_bound(self.slots, head);
-        if self.slots.get(first).is_none_or(|slot| slot.head.get() != head) {
-            return Ok(None);
-        }
-        let (found, value) = self.entry(first)?;
-        if found == key { Ok(Some(value)) } else { self.get_among_equals(first, head, key) }
+        self.slots.get(first).filter(|slot| slot.head.get() == head).map(|_| first)
     }
 
-    /// As `get`, when the first slot with the key's head is not the key's.
+    /// Where the record of slot `i` lies, and whether the page's records are long: several cache lines each.
+    #[inline]
+    pub(crate) fn record_place(&self, i: usize) -> (usize, bool) {
+        let is_long = usize::from(header(self.page).heap_len.get()) > self.len() * 64;
+        (self.slots.get(i).map_or(0, |slot| usize::from(slot.at.get())), is_long)
+    }
+
+    /// The value of `key`, if it is here; its candidate is `i`. Looks at one record, at most a few.
+    #[inline]
+    pub(crate) fn get_from(&self, i: usize, key: &[u8]) -> Result<'a, Option<Value<'a>>> {
+        let (found, value) = self.entry(i)?;
+        if found == key { Ok(Some(value)) } else { self.get_among_equals(i, key) }
+    }
+
+    /// The value of `key`, if it is here.
+    #[inline]
+    pub(crate) fn get(&self, key: &[u8]) -> Result<'a, Option<Value<'a>>> {
+        match self.candidate(key) {
+            Some(i) => self.get_from(i, key),
+            None => Ok(None),
+        }
+    }
+
+    /// As `get_from`, when the candidate is not the key's.
     #[inline(never)]
-    fn get_among_equals(&self, first: usize, head: u32, key: &[u8]) -> Result<'a, Option<Value<'a>>> {
+    fn get_among_equals(&self, first: usize, key: &[u8]) -> Result<'a, Option<Value<'a>>> {
+        let head = self.slots.get(first).map_or(0, |slot| slot.head.get());
         match self.search_run(equal_run(self.slots, first, head), key)? {
             Ok(i) => self.value(i).map(Some),
             Err(_) => Ok(None),

@@ -148,7 +148,13 @@ impl Tree {
             no = Branch::descend(pages.page(no)?, level, key)?;
             prefetch_child(pages, no, level);
         }
-        match Leaf::view(pages.page(no)?)?.get(key)? {
+        let leaf = Leaf::view(pages.page(no)?)?;
+        let Some(i) = leaf.candidate(key) else { return Ok(None) };
+        if let (at, true) = leaf.record_place(i) {
+            // The lines behind the first: where the value ends is known only when that one is here.
+            pages.prefetch::<3>(no, at + 64);
+        }
+        match leaf.get_from(i, key)? {
             Some(value) => Ok(Some(pages.lend(value)?)),
             None => Ok(None),
         }
