@@ -95,29 +95,6 @@ fn write(db: &Database, step: u8) -> Result<()> {
     })
 }
 
-fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
-}
-
-fn crc32c(parts: &[&[u8]]) -> u32 {
-    const TABLE: [u32; 256] = {
-        let mut table = [0; 256];
-        let mut i = 0;
-        while i < 256 {
-            let (mut crc, mut bit) = (i as u32, 0);
-            while bit < 8 {
-                crc = if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
-                bit += 1;
-            }
-            table[i] = crc;
-            i += 1;
-        }
-        table
-    };
-    let step = |crc: u32, byte: &u8| TABLE[((crc ^ u32::from(*byte)) & 0xff) as usize] ^ crc >> 8;
-    !parts.iter().copied().flatten().fold(!0, step)
-}
-
 /// Makes checksums and page numbers right, and the slots trusted, so that what else is wrong gets past them. Cuts off what is no whole
 /// page.
 pub fn mend(bytes: &mut [u8]) {
@@ -127,11 +104,11 @@ pub fn mend(bytes: &mut [u8]) {
             page[8..12].copy_from_slice(&1u32.to_le_bytes());
             page[16..20].copy_from_slice(&(PAGE as u32).to_le_bytes());
             page[96] = 1;
-            let checksum = crc32c(&[&page[..12], &page[16..]]);
+            let checksum = crc32c::crc32c_append(crc32c::crc32c(&page[..12]), &page[16..]);
             page[12..16].copy_from_slice(&checksum.to_le_bytes());
         } else if (1..=3).contains(&page[4]) {
             page[8..16].copy_from_slice(&(no as u64).to_le_bytes());
-            let checksum = crc32c(&[&page[4..]]);
+            let checksum = crc32c::crc32c(&page[4..]);
             page[..4].copy_from_slice(&checksum.to_le_bytes());
         }
     }
@@ -199,9 +176,4 @@ pub fn forge(bytes: &mut [u8], choices: &[u8]) {
             page[at] = narrow[0];
         }
     }
-}
-
-/// The page count that the newer slot claims, for whoever makes seeds.
-pub fn page_count(bytes: &[u8]) -> u64 {
-    SLOTS.map(|slot| u64_at(bytes, slot * PAGE + 48)).into_iter().max().unwrap_or(0)
 }
