@@ -94,6 +94,18 @@ fn assert_sound(db: &Database) {
     assert!(report.is_ok(), "{:#?}", report.problems);
 }
 
+/// Three more commits on a recovered database, whose `model` is the truth; then it is closed, opened again and checked.
+fn go_on(rng: &mut fastrand::Rng, options: &Options, disk: &MemoryStore, db: Database, mut model: Model) {
+    for _ in 0..3 {
+        db.exec(|txn| change(rng, txn, &mut model)).unwrap();
+    }
+    assert_sound(&db);
+    drop(db);
+    let db = options.open_store(disk).unwrap();
+    compare(&db.begin_read().unwrap(), &model);
+    assert_sound(&db);
+}
+
 impl History {
     fn run(seed: u64, base: &MemoryStore, boot_id: [u8; 16], states: Vec<Model>, length: usize) -> History {
         let mut rng = fastrand::Rng::with_seed(seed);
@@ -174,27 +186,22 @@ impl History {
         (disk, db, state)
     }
 
-    /// One crash: open, check, three more commits, reopen; sometimes with a second cut on the way.
+    /// One crash: open, check, three more commits, reopen, check; sometimes those commits run into a second cut.
     fn crash(&mut self, cut: usize, survives: impl FnMut(Unsynced) -> bool) {
         let image = self.disk.crash(cut, survives);
         let (disk, db, state) = self.open(&image, [9; 16], cut, 0);
+        let model = self.states[state].clone();
         if self.rng.u32(..8) > 0 {
-            return;
+            return go_on(&mut self.rng, &self.options, &disk, db, model);
         }
         drop(db);
-        let seed = self.rng.u64(..);
-        let mut next = History::run(seed, &disk, [9; 16], vec![self.states[state].clone()], 3);
+        let mut next = History::run(self.rng.u64(..), &disk, [9; 16], vec![model], 3);
         let second = next.rng.usize(..next.now() + 1);
         let odds = next.rng.u32(..4);
         let mut rng = next.rng.fork();
         let image = disk.crash(second, |_| rng.u32(..3) < odds);
-        let (_, db, state) = next.open(&image, [8; 16], second, 0);
-        let mut model = next.states[state].clone();
-        for _ in 0..2 {
-            db.exec(|txn| change(&mut next.rng, txn, &mut model)).unwrap();
-            compare(&db.begin_read().unwrap(), &model);
-            assert_sound(&db);
-        }
+        let (disk, db, state) = next.open(&image, [8; 16], second, 0);
+        go_on(&mut next.rng, &next.options, &disk, db, next.states[state].clone());
     }
 
     /// Every cut, with every kind of subset: all, none, and some of those that tear; if `is_deep`, every prefix of the operations, too, each
