@@ -1,0 +1,5 @@
+//! The command-line tool as its users meet it: the real binary, its output, its errors and its exit codes.
+#![cfg(feature = "cli")]
+
+mod commands;
+mod tool;
