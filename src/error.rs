@@ -87,6 +87,8 @@ pub enum Error {
     Failed,
     /// An earlier error left this write transaction incomplete: it can only be dropped.
     Broken,
+    /// A savepoint that is released, or that the transaction has gone back past, or of another transaction.
+    NoSavepoint,
     /// The database was opened before a `fork` and is used in the child.
     Forked,
     /// An error of the caller's own, carried through [`crate::Database::exec`] or [`crate::Database::view`].
@@ -141,6 +143,10 @@ impl fmt::Display for Error {
                 write!(f, "an earlier commit failed on its way to the disk; open the database anew to write again")
             }
             Error::Broken => write!(f, "an earlier error left this write transaction incomplete; drop it"),
+            Error::NoSavepoint => write!(
+                f,
+                "the savepoint is gone: released, rolled back past, or of another transaction; take a new one"
+            ),
             Error::Forked => write!(f, "the database was opened before a fork; open it anew in the child"),
             Error::Other(error) => write!(f, "{error}"),
         }

@@ -89,6 +89,7 @@ pub use options::{Advice, Durability, Options, Verify};
 pub use page::TxnId;
 pub use tree::range::KeyRange;
 pub use txn::read::ReadTxn;
+pub use txn::savepoint::Savepoint;
 pub use txn::write::WriteTxn;
 
 /// What only the fuzz targets call.

@@ -146,6 +146,14 @@ impl History {
         let mut txn = db.begin_write().unwrap();
         let began = self.now();
         change(&mut self.rng, &mut txn, &mut model).unwrap();
+        if self.rng.u32(..4) == 0 {
+            let (savepoint, then) = (txn.savepoint().unwrap(), model.clone());
+            change(&mut self.rng, &mut txn, &mut model).unwrap();
+            if self.rng.bool() {
+                txn.rollback_to(&savepoint).unwrap();
+                model = then;
+            }
+        }
         if self.rng.u32(..10) == 0 {
             return;
         }

@@ -4,7 +4,7 @@
 //! Invariants:
 //! - T1: a page's level is one less than its parent's, so every descent ends; the root's level is `depth - 1`.
 //! - T2: no page of a tree is empty; an empty tree has no page.
-//! - T3: the parent of a dirty page is dirty, up to the root.
+//! - T3: the parent of a dirty page is dirty, up to the root, and that of a page that may be changed in place may be, too.
 //! - T4: a branch knows the number of entries below each child.
 //! - T5: the keys of a dirty page lie between the separators around it. A clean page may be sound and yet lie in the wrong place; so
 //!   this is checked before it becomes dirty, and the edits rely on it.
@@ -49,7 +49,7 @@ pub(crate) trait Pages<'p>: Copy {
     }
 }
 
-/// Where pages are changed. Only dirty pages are; `touch` makes one of any.
+/// Where pages are changed. Only dirty pages are that nobody else needs as they are; `touch` makes one of any.
 pub(crate) trait PagesMut {
     type View<'a>: Pages<'a>
     where
@@ -63,13 +63,16 @@ pub(crate) trait PagesMut {
     /// A new dirty page, empty.
     fn alloc(&mut self, kind: u8, level: usize) -> PageNo;
 
-    /// The dirty page for `no`: itself, or a copy that takes its place.
+    /// Whether the page is one to change in place.
+    fn is_changeable(&self, no: PageNo) -> bool;
+
+    /// The page to change for `no`: itself, or a copy that takes its place.
     fn touch(&mut self, no: PageNo) -> Result<PageNo>;
 
-    /// The bytes of a dirty page.
+    /// The bytes of a page to change.
     fn page_mut(&mut self, no: PageNo) -> &mut [u8];
 
-    /// The bytes of two dirty pages.
+    /// The bytes of two of them.
     fn pair_mut(&mut self, a: PageNo, b: PageNo) -> (&mut [u8], &mut [u8]);
 
     /// Lets go of a page, dirty or not.

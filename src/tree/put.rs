@@ -74,14 +74,14 @@ impl Finger {
         Ok(Leaf::view(pages.page(no)?)?.search(key)?)
     }
 
-    /// Makes every page of the path dirty.
+    /// Makes every page of the path changeable.
     pub(super) fn touch(&mut self, tree: &mut Tree, pages: &mut impl PagesMut) -> Result<()> {
-        if self.leaf_no().as_dirty().is_some() {
+        if pages.is_changeable(self.leaf_no()) {
             return Ok(()); // T3
         }
         for step in 0..self.path.len {
             let no = self.path.nos[step];
-            if no.as_dirty().is_some() {
+            if pages.is_changeable(no) {
                 continue;
             }
             self.path.check_place(tree, pages.view(), pages.view().page(no)?, step)?;

@@ -82,8 +82,12 @@ impl PagesMut for VecPages {
         PageNo::dirty(self.pages.len() - 1)
     }
 
+    fn is_changeable(&self, no: PageNo) -> bool {
+        no.as_dirty().is_some()
+    }
+
     fn touch(&mut self, no: PageNo) -> Result<PageNo> {
-        if no.as_dirty().is_some() {
+        if self.is_changeable(no) {
             return Ok(no);
         }
         self.pages.push(self.clean[no.get() as usize].take());

@@ -27,6 +27,7 @@ use crate::tree::{PagesMut, Tree};
 
 /// Commits the transaction and answers its id; one that changed nothing has the id of the current snapshot.
 pub(super) fn commit(txn: &mut WriteTxn, durability: Durability) -> Result<TxnId> {
+    txn.pages.release_from(0);
     if txn.pages.is_unchanged() {
         let current = txn.pages.writer().meta.txn();
         if durability == Durability::Durable {
@@ -93,22 +94,33 @@ pub(super) fn commit(txn: &mut WriteTxn, durability: Durability) -> Result<TxnId
     Ok(fields.txn)
 }
 
-/// Writes out all dirty pages, so that they are in the file and no longer in memory. They stay the transaction's own: a page
-/// that is changed again becomes dirty again, and its place in the file free.
+/// Writes out all dirty pages, so that they are in the file and no longer in memory: those of the trees as they are, and as they are
+/// at each savepoint. They stay the transaction's own: a page that is changed again becomes dirty again, and its place in the file free.
 pub(super) fn spill(txn: &mut WriteTxn) -> Result<()> {
-    txn.pages.written = None;
-    let count = txn.pages.dirty().len();
-    let mut numbers = Numbers::take(&mut txn.pages, count, 0)?;
-    let mut numbered = Vec::with_capacity(count);
+    let pages = &mut txn.pages;
+    pages.written = None;
+    let count = pages.dirty().len();
+    let numbers = Numbers::take(pages, count, 0)?;
+    pages.is_torn = true;
+    let mut marks = std::mem::take(&mut pages.marks);
+    let mut numbering = Numbering::new(count, numbers);
     for bucket in &mut txn.buckets {
         bucket.finger.forget();
-        number(txn.pages.dirty_mut(), &mut bucket.tree, &mut numbers, &mut numbered);
+        numbering.number(pages.dirty_mut(), &mut bucket.tree);
     }
     txn.catalog_finger.forget();
-    number(txn.pages.dirty_mut(), &mut txn.catalog, &mut numbers, &mut numbered);
-    txn.pages.extend_store(0)?;
-    txn.pages.write_numbered(&mut numbered)?;
-    txn.pages.dirty_mut().clear();
+    numbering.number(pages.dirty_mut(), &mut txn.catalog);
+    for tree in marks.trees() {
+        numbering.number(pages.dirty_mut(), tree);
+    }
+    marks.all_spilled(|index| numbering.number_of(index));
+    let mut numbered = numbering.finish();
+    numbered.iter().for_each(|&(no, index)| marks.spilled(pages.dirty().epoch(index), no));
+    pages.marks = marks;
+    pages.extend_store(0)?;
+    pages.write_numbered(&mut numbered)?;
+    pages.dirty_mut().clear();
+    pages.is_torn = false;
     Ok(())
 }
 
@@ -133,15 +145,13 @@ fn number_all(txn: &mut WriteTxn) -> Result<Vec<(u64, usize)>> {
     let count = txn.pages.dirty().len();
     let trees = changed.iter().map(|&i| txn.buckets[i].tree).chain([txn.catalog]);
     let top_count = trees.map(|tree| top_count(txn.pages.dirty(), tree)).sum();
-    let mut numbers = Numbers::take(&mut txn.pages, count, top_count)?;
-    let mut numbered = Vec::with_capacity(count);
+    let mut numbering = Numbering::new(count, Numbers::take(&mut txn.pages, count, top_count)?);
     for &i in &changed {
-        number(txn.pages.dirty_mut(), &mut txn.buckets[i].tree, &mut numbers, &mut numbered);
+        numbering.number(txn.pages.dirty_mut(), &mut txn.buckets[i].tree);
     }
     record_roots(txn, &changed)?;
-    number(txn.pages.dirty_mut(), &mut txn.catalog, &mut numbers, &mut numbered);
-    assert!(numbered.len() == count, "every dirty page belongs to a tree");
-    Ok(numbered)
+    numbering.number(txn.pages.dirty_mut(), &mut txn.catalog);
+    Ok(numbering.finish())
 }
 
 fn record_roots(txn: &mut WriteTxn, changed: &[usize]) -> Result<()> {
@@ -206,30 +216,56 @@ fn dirty_children(page: &[u8], level: usize) -> impl Iterator<Item = (usize, Pag
     (0..branch.len()).map(child).filter(|(_, no)| no.as_dirty().is_some())
 }
 
-/// Gives the dirty pages of a tree their numbers, children before parents and in key order.
-fn number(dirty: &mut DirtyPages, tree: &mut Tree, numbers: &mut Numbers, numbered: &mut Vec<(u64, usize)>) {
-    tree.root = number_page(dirty, tree.root, top_level(tree), numbers, numbered);
+/// Gives dirty pages their numbers.
+struct Numbering {
+    numbers: Numbers,
+    count: usize,
+    /// Numbers and indices of those that have one.
+    numbered: Vec<(u64, usize)>,
+    /// The number of each by its index, or `NONE`: a page that several trees share, as they are now and at savepoints, gets one.
+    number_of: Vec<PageNo>,
 }
 
-fn number_page(
-    dirty: &mut DirtyPages,
-    no: PageNo,
-    top_level: usize,
-    numbers: &mut Numbers,
-    numbered: &mut Vec<(u64, usize)>,
-) -> PageNo {
-    let Some(index) = no.as_dirty() else { return no };
-    let level = usize::from(page::header(dirty.page(index)).level);
-    if level > 0 {
-        let children: Vec<_> = dirty_children(dirty.page(index), level).collect();
-        for (i, child) in children {
-            let no = number_page(dirty, child, top_level, numbers, numbered);
-            branch::set_child(dirty.page_mut(index), i, no);
-        }
+impl Numbering {
+    fn new(count: usize, numbers: Numbers) -> Numbering {
+        Numbering { numbers, count, numbered: Vec::with_capacity(count), number_of: Vec::new() }
     }
-    let no = numbers.next(level >= top_level);
-    numbered.push((no, index));
-    PageNo::new(no)
+
+    /// The dirty pages of a tree, children before parents and in key order.
+    fn number(&mut self, dirty: &mut DirtyPages, tree: &mut Tree) {
+        tree.root = self.number_page(dirty, tree.root, top_level(tree));
+    }
+
+    fn number_page(&mut self, dirty: &mut DirtyPages, no: PageNo, top_level: usize) -> PageNo {
+        let Some(index) = no.as_dirty() else { return no };
+        if self.number_of(index) != PageNo::NONE {
+            return self.number_of(index);
+        }
+        let level = usize::from(page::header(dirty.page(index)).level);
+        if level > 0 {
+            let children: Vec<_> = dirty_children(dirty.page(index), level).collect();
+            for (i, child) in children {
+                let no = self.number_page(dirty, child, top_level);
+                branch::set_child(dirty.page_mut(index), i, no);
+            }
+        }
+        let no = self.numbers.next(level >= top_level);
+        self.numbered.push((no, index));
+        if index >= self.number_of.len() {
+            self.number_of.resize(index + 1, PageNo::NONE);
+        }
+        self.number_of[index] = PageNo::new(no);
+        PageNo::new(no)
+    }
+
+    fn number_of(&self, index: usize) -> PageNo {
+        self.number_of.get(index).copied().unwrap_or(PageNo::NONE)
+    }
+
+    fn finish(self) -> Vec<(u64, usize)> {
+        assert!(self.numbered.len() == self.count, "every dirty page belongs to a tree");
+        self.numbered
+    }
 }
 
 /// Builds the record's log pages in the arena, to be written with the others.

@@ -6,6 +6,9 @@
 //! for large pages of memory made puts at random a fifth faster still, and everything else slower on a virtual machine that
 //! has given its large pages back to its host.
 //!
+//! Pages that a savepoint sees are frozen: they keep their bytes, and what is to change is a copy. Each page knows the savepoint after
+//! which it came about, its epoch.
+//!
 //! The chunks of a transaction are kept for the next one, since to get memory anew costs about as much as to fill it. Each
 //! transaction that needs less halves what is kept.
 
@@ -20,13 +23,21 @@ pub(crate) struct DirtyPages {
     /// Whether a page is dirty, by index; as many as were ever used.
     in_use: Vec<bool>,
     unused: Vec<usize>,
+    /// The newest savepoint when a page came about, by index; 0 if there was none.
+    epochs: Vec<u64>,
+    /// The newest savepoint.
+    epoch: u64,
+    /// The pages that came about while there were savepoints, each once for the newest.
+    claimed: Vec<usize>,
     /// Pages from this index on were never used by any transaction, and are zero.
     zero_from: usize,
 }
 
 impl DirtyPages {
     pub(crate) fn new(page_len: usize) -> DirtyPages {
-        DirtyPages { page_len, chunks: Vec::new(), in_use: Vec::new(), unused: Vec::new(), zero_from: 0 }
+        let (chunks, in_use, unused, zero_from) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        let (epochs, epoch, claimed) = (Vec::new(), 0, Vec::new());
+        DirtyPages { page_len, chunks, in_use, unused, epochs, epoch, claimed, zero_from }
     }
 
     /// How many pages are dirty.
@@ -45,10 +56,19 @@ impl DirtyPages {
     fn claim(&mut self) -> (usize, bool) {
         if let Some(index) = self.unused.pop() {
             self.in_use[index] = true;
+            let before = std::mem::replace(&mut self.epochs[index], self.epoch);
+            // A page that came about since the newest savepoint once before is listed already.
+            if before < self.epoch {
+                self.claimed.push(index);
+            }
             return (index, false);
         }
         let index = self.in_use.len();
         self.in_use.push(true);
+        self.epochs.push(self.epoch);
+        if self.epoch > 0 {
+            self.claimed.push(index);
+        }
         let (chunk, _) = self.place(index);
         if chunk == self.chunks.len() {
             self.chunks.push(Memory::zeroed(CHUNK_LEN));
@@ -74,6 +94,14 @@ impl DirtyPages {
         let (index, _) = self.claim();
         self.page_mut(index).copy_from_slice(page);
         PageNo::dirty(index)
+    }
+
+    /// A copy of a dirty page.
+    pub(crate) fn duplicate(&mut self, index: usize) -> PageNo {
+        let (copy, _) = self.claim();
+        let (page, frozen) = self.pair_mut(copy, index);
+        page.copy_from_slice(frozen);
+        PageNo::dirty(copy)
     }
 
     /// The page, if there is one in use: an index that was read from a forged file may be any.
@@ -114,8 +142,41 @@ impl DirtyPages {
         self.unused.push(index);
     }
 
+    /// Freezes the pages that came about before savepoint `epoch`, which is the newest now; 0 if there is none.
+    pub(crate) fn freeze(&mut self, epoch: u64) {
+        self.epoch = epoch;
+        if epoch == 0 {
+            self.claimed.clear();
+        }
+    }
+
+    pub(crate) fn is_frozen(&self, index: usize) -> bool {
+        self.epochs[index] < self.epoch
+    }
+
+    /// After which savepoint a page came about.
+    pub(crate) fn epoch(&self, index: usize) -> u64 {
+        self.epochs[index]
+    }
+
+    pub(crate) fn claimed_len(&self) -> usize {
+        self.claimed.len()
+    }
+
+    /// Lets go of the pages that came about since there were `claimed_len` of them.
+    pub(crate) fn undo(&mut self, claimed_len: usize) {
+        for index in self.claimed.split_off(claimed_len) {
+            self.epochs[index] = 0;
+            if self.in_use[index] {
+                self.free(index);
+            }
+        }
+    }
+
     /// Lets go of all pages.
     pub(crate) fn clear(&mut self) {
+        self.epochs.fill(0);
+        self.claimed.clear();
         self.unused.clear();
         self.in_use.fill(false);
         self.unused.extend((0..self.in_use.len()).rev());
@@ -130,7 +191,10 @@ impl DirtyPages {
         self.zero_from = self.zero_from.min(self.chunks.len() * page_count);
         self.in_use.clear();
         self.unused.clear();
+        self.epochs.clear();
+        self.freeze(0);
         self.in_use.shrink_to(page_count);
+        self.epochs.shrink_to(page_count);
         self.unused.shrink_to(page_count);
     }
 }

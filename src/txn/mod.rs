@@ -17,6 +17,7 @@ pub(crate) mod extents;
 pub(crate) mod read;
 pub(crate) mod readers;
 pub(crate) mod recover;
+pub(crate) mod savepoint;
 pub(crate) mod space;
 mod sync;
 pub(crate) mod write;

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use super::commit;
 use super::dirty::DirtyPages;
 use super::extents::ExtentSet;
+use super::savepoint::{Deferred, Marks};
 use super::space::{Freed, LogSpace, Space};
 use super::{PageSource, Shared, Writer};
 use crate::bucket::{self, Bucket, BucketMut};
@@ -44,13 +45,14 @@ pub struct WriteTxn {
     pub(super) catalog_finger: Finger,
     pub(super) buckets: Vec<OpenBucket>,
     /// Where in `buckets` a name is. A bucket that was dropped keeps its place, under no name.
-    names: HashMap<String, usize>,
+    pub(super) names: HashMap<String, usize>,
     /// That of `commit`.
     durability: Durability,
-    is_broken: bool,
+    pub(super) is_broken: bool,
 }
 
 /// A bucket that the transaction has opened for writing.
+#[derive(Clone)]
 pub(crate) struct OpenBucket {
     pub(super) name: String,
     pub(crate) tree: Tree,
@@ -72,12 +74,15 @@ pub(crate) struct WritePages {
     pub(super) taken: ExtentSet,
     /// Pages of the snapshot that it no longer uses.
     pub(super) freed: Vec<Freed>,
-    freed_set: ExtentSet,
+    pub(super) freed_set: ExtentSet,
+    pub(super) marks: Marks,
+    /// Dirty pages were numbered and then not all written: what refers to them leads nowhere.
+    pub(super) is_torn: bool,
     /// Numbers of the pages that it has written, and what stands for them in a digest; `None` when there are too many.
     pub(super) written: Option<Vec<(u64, [u8; 8])>>,
     pub(super) written_len: u64,
     /// Whether something was put, or only deleted.
-    has_put: bool,
+    pub(super) has_put: bool,
     is_committed: bool,
 }
 
@@ -102,6 +107,8 @@ impl WriteTxn {
             taken: ExtentSet::default(),
             freed: Vec::new(),
             freed_set: ExtentSet::default(),
+            marks: Marks::default(),
+            is_torn: false,
             written: Some(Vec::new()),
             written_len: 0,
             has_put: false,
@@ -396,7 +403,7 @@ impl WritePages {
             Some(extent) => extent,
             None => self.grow(count)?,
         };
-        self.taken.insert(extent);
+        self.took(extent);
         Ok(extent)
     }
 
@@ -415,7 +422,7 @@ impl WritePages {
         let mut extents = Vec::new();
         while count > 0 {
             let extent = self.take_some(count)?;
-            self.taken.insert(extent);
+            self.took(extent);
             extents.push(extent);
             count -= extent.count;
         }
@@ -444,16 +451,20 @@ impl WritePages {
     pub(super) fn take_beside(&mut self, count: usize) -> Vec<u64> {
         let slot = 1 - self.writer().durable_slot;
         let taken = self.space_mut().take_beside(slot, count);
-        taken.iter().for_each(|&no| self.taken.insert(Extent::new(no, 1)));
+        taken.iter().for_each(|&no| self.took(Extent::new(no, 1)));
         taken
+    }
+
+    fn took(&mut self, extent: Extent) {
+        self.taken.insert(extent);
+        self.marks.take(extent);
     }
 
     /// Lets go of pages that are in the file: for others to see until their snapshots go, or, if they are this
     /// transaction's own, at once.
     fn release(&mut self, extent: Extent, born: TxnId) -> Result<()> {
         if born == self.txn && self.taken.contains(extent) {
-            self.taken.remove(extent);
-            self.space_mut().give(extent);
+            self.let_go_of_own(extent);
             return Ok(());
         }
         let bad = |what| Err(Error::Corrupt { page: extent.first, what });
@@ -469,6 +480,23 @@ impl WritePages {
         }
         self.freed.push(Freed { extent, born });
         Ok(())
+    }
+
+    /// Lets go of pages that this transaction has written.
+    pub(super) fn let_go_of_own(&mut self, extent: Extent) {
+        if !self.marks.defers(extent) {
+            self.taken.remove(extent);
+            self.space_mut().give(extent);
+        }
+    }
+
+    /// Lets go of a dirty page.
+    pub(super) fn let_go(&mut self, index: usize) {
+        if self.dirty().is_frozen(index) {
+            self.marks.deferred.push(Deferred { first: PageNo::dirty(index), count: 1 });
+        } else {
+            self.dirty_mut().free(index);
+        }
     }
 
     /// How many pages behind the page count the store must have when this commits: what fills a disk can still be deleted.
@@ -559,7 +587,7 @@ impl WritePages {
         Ok(())
     }
 
-    /// Gives everything back as it was at begin.
+    /// Gives everything back as it was at begin, savepoints or not.
     fn roll_back(&mut self) {
         let taken = std::mem::take(&mut self.taken);
         let (base, count) = (self.base_page_count, self.page_count);
@@ -602,7 +630,7 @@ impl LogSpace for WritePages {
                 Some(extent) => extent,
                 None => self.grow(count).or_else(|full| self.space_mut().take_any_beside(count).ok_or(full))?,
             };
-            self.taken.insert(extent);
+            self.took(extent);
             extents.push(extent);
             count -= extent.count;
         }
@@ -646,9 +674,17 @@ impl PagesMut for WritePages {
         self.dirty_mut().alloc(kind, level)
     }
 
+    fn is_changeable(&self, no: PageNo) -> bool {
+        no.as_dirty().is_some_and(|index| !self.dirty().is_frozen(index))
+    }
+
     fn touch(&mut self, no: PageNo) -> Result<PageNo> {
-        if no.as_dirty().is_some() {
+        if self.is_changeable(no) {
             return Ok(no);
+        }
+        if let Some(index) = no.as_dirty() {
+            self.let_go(index);
+            return Ok(self.dirty_mut().duplicate(index));
         }
         let shared = Arc::clone(&self.shared);
         let (_, map) = shared.newest_map();
@@ -672,7 +708,7 @@ impl PagesMut for WritePages {
 
     fn free(&mut self, no: PageNo) -> Result<()> {
         if let Some(index) = no.as_dirty() {
-            self.dirty_mut().free(index);
+            self.let_go(index);
             return Ok(());
         }
         let born = page::header(self.view().page(no)?).born.get();
