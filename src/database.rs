@@ -16,6 +16,7 @@ use crate::disk::store::Store;
 use crate::error::{Error, Result};
 use crate::options::{Advice, Durability, Options};
 use crate::page::{SLOT_PAGES, TxnId};
+use crate::txn::batch;
 use crate::txn::read::ReadTxn;
 use crate::txn::readers::{self, SHARD_COUNT};
 use crate::txn::write::WriteTxn;
@@ -206,6 +207,35 @@ impl Database {
         let result = f(&mut txn)?;
         txn.commit()?;
         Ok(result)
+    }
+
+    /// Runs `f` in a write transaction that other threads may share, and returns when it is committed: those that call this at the
+    /// same time share one commit, and so one sync. For many threads that each write a little.
+    ///
+    /// Each closure sees what the ones before it in the same commit did. One that answers `Err` or panics takes back what it did itself,
+    /// and nothing else. Alone, it is a [`Database::exec`]. Like that, it waits for ever if this thread holds a write transaction,
+    /// and so does one within another.
+    ///
+    /// ```
+    /// # let db = folio::Database::in_memory()?;
+    /// # db.exec(|txn| txn.bucket_mut("hits").map(drop))?;
+    /// std::thread::scope(|scope| {
+    ///     for thread in 0..8u8 {
+    ///         let db = &db;
+    ///         scope.spawn(move || db.batch(|txn| txn.bucket_mut("hits")?.put([thread], "1")));
+    ///     }
+    /// });
+    /// assert_eq!(db.begin_read()?.bucket("hits")?.expect("just made").len(), 8);
+    /// # Ok::<(), folio::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What `f` answers. What [`Database::begin_write`] does; and if the commit fails, what [`WriteTxn::commit`] answers, to all whose
+    /// commit it was.
+    pub fn batch<T>(&self, f: impl FnOnce(&mut WriteTxn) -> Result<T>) -> Result<T> {
+        self.check_writable()?;
+        batch::batch(self.shared(), self.durability, f)
     }
 
     /// Makes every commit durable that was relaxed. Waits for a running write transaction.

@@ -101,6 +101,37 @@ impl Error {
         Error::Other(error.into())
     }
 
+    /// The same error once more, for another of those whom it concerns.
+    pub(crate) fn duplicate(&self) -> Error {
+        match *self {
+            Error::NotADatabase => Error::NotADatabase,
+            Error::Version { found, supported } => Error::Version { found, supported },
+            Error::PageSize { found } => Error::PageSize { found },
+            Error::Locked => Error::Locked,
+            Error::InvalidOption { option, why } => Error::InvalidOption { option, why },
+            Error::KeyTooLong { len, max } => Error::KeyTooLong { len, max },
+            Error::ValueTooLong { len, max } => Error::ValueTooLong { len, max },
+            Error::BucketName { len, max } => Error::BucketName { len, max },
+            Error::BucketExists { ref name } => Error::BucketExists { name: name.clone() },
+            Error::KeyOrder => Error::KeyOrder,
+            Error::ReadOnly => Error::ReadOnly,
+            Error::Full { limit } => Error::Full { limit },
+            Error::Corrupt { page, what } => Error::Corrupt { page, what },
+            Error::Io { doing, ref source } => {
+                let source = match source.raw_os_error() {
+                    Some(code) => io::Error::from_raw_os_error(code),
+                    None => io::Error::new(source.kind(), source.to_string()),
+                };
+                Error::Io { doing, source }
+            }
+            Error::Failed => Error::Failed,
+            Error::Broken => Error::Broken,
+            Error::NoSavepoint => Error::NoSavepoint,
+            Error::Forked => Error::Forked,
+            Error::Other(ref error) => Error::other(error.to_string()),
+        }
+    }
+
     /// For `map_err`: an I/O error with what was being done.
     pub(crate) fn io(doing: &'static str) -> impl FnOnce(io::Error) -> Error {
         move |source| Error::Io { doing, source }

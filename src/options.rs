@@ -23,6 +23,13 @@ pub enum Durability {
     Relaxed,
 }
 
+impl Durability {
+    /// The one of the two that waits for more.
+    pub(crate) fn stricter(self, other: Durability) -> Durability {
+        if self == Durability::Durable { self } else { other }
+    }
+}
+
 /// When the checksum and the structure of a page are checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]

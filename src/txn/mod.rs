@@ -11,6 +11,7 @@
 //!   may have lost: they are in the page cache and not on the disk, and the next sync would not say so.
 //! - I7: the store is never cut below a pinned snapshot or the last durable commit.
 
+pub(crate) mod batch;
 pub(crate) mod commit;
 pub(crate) mod dirty;
 pub(crate) mod extents;
@@ -27,6 +28,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
+use batch::Batches;
 use dirty::DirtyPages;
 use readers::Readers;
 use space::Space;
@@ -57,6 +59,7 @@ pub(crate) struct Shared {
     maps: Maps,
     pub(crate) readers: Readers,
     writer: WriterLock,
+    pub(crate) batches: Batches,
     failed: AtomicBool,
     pub(crate) counters: Counters,
     /// As of the last commit; `None` until the free space was loaded.
@@ -135,6 +138,7 @@ impl Shared {
             fork_guard: ForkGuard::new().map_err(Error::io("preparing for a fork"))?,
             store,
             writer: WriterLock::new(writer),
+            batches: Batches::default(),
             registration: OnceLock::new(),
         };
         shared.map_to(shared.file_len()?)?;

@@ -1,0 +1,244 @@
+//! Group commit: threads that write at the same time share a commit, and nothing else.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use folio::disk::{Failure, MemoryStore};
+use folio::{Database, Error, Options, WriteTxn};
+
+fn assert_sound(db: &Database) {
+    let report = db.check().unwrap();
+    assert!(report.is_ok(), "{:#?}", report.problems);
+}
+
+fn put(txn: &mut WriteTxn, key: impl AsRef<[u8]>) -> folio::Result<()> {
+    txn.bucket_mut("a")?.put(key, "value")
+}
+
+fn has(db: &Database, key: impl AsRef<[u8]>) -> bool {
+    db.begin_read().unwrap().bucket("a").unwrap().is_some_and(|bucket| bucket.contains(key).unwrap())
+}
+
+type Member<'a> = Box<dyn FnOnce(&mut WriteTxn) -> folio::Result<()> + Send + 'a>;
+
+/// Runs each of `members` in a thread, in such a way that all but the first wait for their turn when the first one's closure ends, and
+/// so share its commit.
+fn together(db: &Database, members: Vec<Member<'_>>) {
+    thread::scope(|scope| {
+        let (begun, has_begun) = mpsc::channel();
+        let (go, may_go) = mpsc::channel();
+        let first = scope.spawn(move || {
+            db.batch(|_| {
+                begun.send(()).unwrap();
+                may_go.recv().unwrap();
+                Ok(())
+            })
+        });
+        has_begun.recv().unwrap();
+        let members: Vec<_> = members.into_iter().map(|member| scope.spawn(move || db.batch(member))).collect();
+        // Nothing tells that a thread waits; should one be late, it is in the next batch.
+        thread::sleep(Duration::from_millis(50));
+        go.send(()).unwrap();
+        let _first = first.join().unwrap();
+        for member in members {
+            let _outcome = member.join();
+        }
+    });
+}
+
+#[test]
+fn many_threads_lose_nothing_and_share_commits() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Database::open(dir.path().join("a.folio")).unwrap();
+    thread::scope(|scope| {
+        for thread in 0..16u32 {
+            let db = &db;
+            scope.spawn(move || {
+                for n in 0..30u32 {
+                    db.batch(|txn| put(txn, [thread.to_be_bytes(), n.to_be_bytes()].concat())).unwrap();
+                    assert!(
+                        has(db, [thread.to_be_bytes(), n.to_be_bytes()].concat()),
+                        "it is committed when batch returns"
+                    );
+                }
+            });
+        }
+    });
+    assert_eq!(db.begin_read().unwrap().bucket("a").unwrap().unwrap().len(), 16 * 30);
+    assert!(db.stats().unwrap().commits < 16 * 30);
+    assert_sound(&db);
+}
+
+#[test]
+fn one_that_fails_or_panics_takes_back_itself_alone() {
+    let db = Database::in_memory().unwrap();
+    let outcomes = Mutex::new(Vec::new());
+    together(
+        &db,
+        (0..9u32)
+            .map(|n| {
+                let outcomes = &outcomes;
+                let member = move |txn: &mut WriteTxn| {
+                    put(txn, n.to_be_bytes())?;
+                    txn.bucket_mut("turns")?.put(n.to_be_bytes(), "")?;
+                    outcomes.lock().unwrap().push(n);
+                    match n % 3 {
+                        0 => Ok(()),
+                        1 => Err(Error::other("on purpose")),
+                        _ => panic!("on purpose"),
+                    }
+                };
+                Box::new(member) as Member<'_>
+            })
+            .collect(),
+    );
+    assert_eq!(outcomes.lock().unwrap().len(), 9);
+    (0..9u32).for_each(|n| assert_eq!(has(&db, n.to_be_bytes()), n % 3 == 0, "{n}"));
+    assert_eq!(db.begin_read().unwrap().bucket("turns").unwrap().unwrap().len(), 3);
+    assert_eq!(db.stats().unwrap().commits, 1, "one commit for all");
+    assert_sound(&db);
+}
+
+#[test]
+fn each_hears_its_own_error() {
+    let db = Database::in_memory().unwrap();
+    assert_eq!(db.batch(|txn| put(txn, "1").map(|()| 7)).unwrap(), 7);
+    let error = db.batch(|_| Err::<(), _>(Error::other("mine"))).unwrap_err();
+    assert_eq!(error.to_string(), "mine");
+    let panic = catch_unwind(AssertUnwindSafe(|| db.batch(|_| -> folio::Result<()> { panic!("mine, too") })));
+    assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"mine, too"));
+    let before = db.stats().unwrap().commits;
+    db.batch(|txn| txn.bucket_mut("a").map(drop)).unwrap();
+    assert_eq!(db.stats().unwrap().commits, before, "nothing changed");
+    assert!(has(&db, "1"));
+}
+
+#[test]
+fn a_failed_sync_is_told_to_every_member() {
+    let disk = MemoryStore::new();
+    let db = Options::new().open_store(&disk).unwrap();
+    db.exec(|txn| put(txn, "before")).unwrap();
+    let told = AtomicU32::new(0);
+    thread::scope(|scope| {
+        let (begun, has_begun) = mpsc::channel();
+        let (go, may_go) = mpsc::channel::<()>();
+        let member = |result: folio::Result<()>| {
+            if matches!(result, Err(Error::Io { .. } | Error::Failed)) {
+                told.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let (db, disk) = (&db, &disk);
+        scope.spawn(move || {
+            member(db.batch(|txn| {
+                begun.send(()).unwrap();
+                may_go.recv().unwrap();
+                // Whichever call it is: nothing is acknowledged after it.
+                disk.fail(2, Failure::SyncDrops);
+                put(txn, "first")
+            }));
+        });
+        has_begun.recv().unwrap();
+        for n in 0..5u8 {
+            scope.spawn(move || member(db.batch(|txn| put(txn, [n]))));
+        }
+        thread::sleep(Duration::from_millis(50));
+        go.send(()).unwrap();
+    });
+    assert_eq!(told.into_inner(), 6);
+    assert!(matches!(db.batch(|txn| put(txn, "later")), Err(Error::Failed | Error::Io { .. })));
+    drop(db);
+    let db = Options::new().open_store(&disk).unwrap();
+    assert!(has(&db, "before"));
+    assert_sound(&db);
+}
+
+/// Those that fail may come again at once; the others do not wait for them for ever.
+#[test]
+fn failing_threads_hold_nobody_up() {
+    let db = Database::in_memory().unwrap();
+    let is_done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !is_done.load(Ordering::Relaxed) {
+                    db.batch(|_| Err::<(), _>(Error::other("again"))).unwrap_err();
+                }
+            });
+        }
+        for n in 0..20u8 {
+            db.batch(|txn| put(txn, [n])).unwrap();
+        }
+        is_done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(db.begin_read().unwrap().bucket("a").unwrap().unwrap().len(), 20);
+}
+
+#[test]
+fn beside_other_writers() {
+    let db = Database::in_memory().unwrap();
+    thread::scope(|scope| {
+        for thread in 0..6u32 {
+            let db = &db;
+            scope.spawn(move || {
+                for n in 0..200u32 {
+                    let add = |txn: &mut WriteTxn| {
+                        let mut bucket = txn.bucket_mut("counts")?;
+                        let count =
+                            bucket.get("total")?.map_or(0, |bytes| u32::from_be_bytes(bytes.try_into().unwrap()));
+                        bucket.put("total", (count + 1).to_be_bytes())
+                    };
+                    match (thread + n) % 3 {
+                        0 => db.exec(add).unwrap(),
+                        _ => db.batch(add).unwrap(),
+                    }
+                }
+            });
+        }
+    });
+    let txn = db.begin_read().unwrap();
+    assert_eq!(txn.bucket("counts").unwrap().unwrap().get("total").unwrap(), Some(&1200u32.to_be_bytes()[..]));
+    assert_sound(&db);
+}
+
+/// P1 for every member: what was acknowledged is there after a power cut at any later operation, whatever of the rest survives.
+#[test]
+fn what_was_acknowledged_survives_a_power_cut() {
+    let disk = MemoryStore::new();
+    disk.record();
+    let db = Options::new().open_store(&disk).unwrap();
+    let acknowledged = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for thread in 0..8u32 {
+            let (db, disk, acknowledged) = (&db, &disk, &acknowledged);
+            scope.spawn(move || {
+                for n in 0..12u32 {
+                    let key = [thread.to_be_bytes(), n.to_be_bytes()].concat();
+                    db.batch(|txn| {
+                        put(txn, &key)?;
+                        txn.bucket_mut("twin")?.put(&key, vec![1; 3000])
+                    })
+                    .unwrap();
+                    acknowledged.lock().unwrap().push((disk.operation_count(), key));
+                }
+            });
+        }
+    });
+    let acknowledged = acknowledged.into_inner().unwrap();
+    let mut rng = fastrand::Rng::with_seed(1);
+    for cut in 0..=disk.operation_count() {
+        let odds = rng.u32(..4);
+        let image = disk.crash(cut, |_| rng.u32(..3) < odds);
+        let disk = MemoryStore::with_image(&image);
+        let db = Options::new().open_store(&disk).unwrap();
+        for (_, key) in acknowledged.iter().filter(|(at, _)| *at <= cut) {
+            assert!(has(&db, key), "cut {cut}");
+        }
+        let txn = db.begin_read().unwrap();
+        let len = |name| txn.bucket(name).unwrap().map_or(0, |bucket| bucket.len());
+        assert_eq!(len("a"), len("twin"), "cut {cut}: both or none");
+        assert_sound(&db);
+    }
+}
