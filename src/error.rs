@@ -91,6 +91,8 @@ pub enum Error {
     NoSavepoint,
     /// The database was opened before a `fork` and is used in the child.
     Forked,
+    /// Two snapshots of different databases, where two of one are needed.
+    OtherDatabase,
     /// An error of the caller's own, carried through [`crate::Database::exec`] or [`crate::Database::view`].
     Other(Box<dyn error::Error + Send + Sync>),
 }
@@ -179,6 +181,9 @@ impl fmt::Display for Error {
                 "the savepoint is gone: released, rolled back past, or of another transaction; take a new one"
             ),
             Error::Forked => write!(f, "the database was opened before a fork; open it anew in the child"),
+            Error::OtherDatabase => {
+                write!(f, "the two snapshots are of different databases; take both from the same one")
+            }
             Error::Other(error) => write!(f, "{error}"),
         }
     }

@@ -64,8 +64,8 @@
 //! # The source in reading order
 //!
 //! `page` (the format; its module text is the specification), `tree` (B+trees over numbered pages), `disk` (files, memory, the map; the
-//! only unsafe code), `txn` (snapshots, free space, the commit), `bucket` and `database` (the public face), `audit` (the check of a whole
-//! file).
+//! only unsafe code), `txn` (snapshots, free space, the commit), `bucket` and `database` (the public face), `diff` (what
+//! differs between two snapshots), `audit` (the check of a whole file).
 //!
 //! Two paths explain the rest. A read goes `Database::begin_read`, `txn::read`, `tree`, `page`, and ends in a slice of the map. A
 //! write goes `Database::begin_write`, `txn::write`, `tree::put`, which makes pages dirty (`txn::dirty`) and edits them
@@ -74,6 +74,7 @@
 mod audit;
 mod bucket;
 mod database;
+mod diff;
 pub mod disk;
 mod error;
 mod options;
@@ -84,6 +85,7 @@ mod txn;
 pub use audit::{CheckReport, Problem};
 pub use bucket::{Bucket, BucketMut, BucketStats, Cursor, Entry, EntryMut, Range};
 pub use database::{Database, Stats};
+pub use diff::{BucketChange, BucketDiff, Change, Diff};
 pub use error::{Error, Result};
 pub use options::{Advice, Durability, Options, Verify};
 pub use page::TxnId;

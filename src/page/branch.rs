@@ -133,6 +133,12 @@ impl<'a> Branch<'a> {
         self.sound(self.children.get(i).map(|child| PageNo::new(child.get())))
     }
 
+    /// How many children from slot `i` on are the same pages as those of `other` from slot `j` on.
+    pub(crate) fn shared_run(&self, i: usize, other: &Branch<'_>, j: usize) -> usize {
+        let pairs = self.children.iter().skip(i).zip(other.children.iter().skip(j));
+        pairs.take_while(|(one, two)| one == two).count()
+    }
+
     /// How many entries lie below child `i`.
     pub(crate) fn entry_count(&self, i: usize) -> Result<'a, u64> {
         Ok(self.record(i)?.0)

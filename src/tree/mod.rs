@@ -12,6 +12,7 @@
 pub(crate) mod check;
 pub(crate) mod cursor;
 pub(crate) mod delete;
+pub(crate) mod diff;
 pub(crate) mod put;
 pub(crate) mod range;
 

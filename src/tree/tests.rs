@@ -13,22 +13,30 @@ use crate::page::space_log::Extent;
 use crate::page::{self, TxnId, init, seal};
 
 /// Pages in a vector. All are dirty until `clean` says otherwise; large values have numbers past them.
-struct VecPages {
+#[derive(Clone)]
+pub(super) struct VecPages {
     page_len: usize,
     pages: Vec<Option<Vec<u8>>>,
     clean: Vec<Option<Vec<u8>>>,
     large: Vec<Option<Vec<u8>>>,
+    /// Clean pages and large values stay when they are let go of, as for a pinned snapshot.
+    is_pinned: bool,
 }
 
 const LARGE_BASE: u64 = 1 << 30;
 
 impl VecPages {
     fn new(page_len: usize) -> VecPages {
-        VecPages { page_len, pages: Vec::new(), clean: vec![None, None], large: Vec::new() }
+        VecPages { page_len, pages: Vec::new(), clean: vec![None, None], large: Vec::new(), is_pinned: false }
+    }
+
+    /// Pages of which every tree that was cleaned can still be read.
+    pub(super) fn pinned(page_len: usize) -> VecPages {
+        VecPages { is_pinned: true, ..VecPages::new(page_len) }
     }
 
     /// Turns the dirty pages of a tree into clean ones, as a commit does.
-    fn clean(&mut self, no: PageNo) -> PageNo {
+    pub(super) fn clean(&mut self, no: PageNo) -> PageNo {
         let Some(index) = no.as_dirty() else { return no };
         let mut page = self.pages[index].take().expect("a page in use");
         if page::header(&page).kind == page::BRANCH {
@@ -90,7 +98,9 @@ impl PagesMut for VecPages {
         if self.is_changeable(no) {
             return Ok(no);
         }
-        self.pages.push(self.clean[no.get() as usize].take());
+        let clean = &mut self.clean[no.get() as usize];
+        let page = if self.is_pinned { clean.clone() } else { clean.take() };
+        self.pages.push(page);
         Ok(PageNo::dirty(self.pages.len() - 1))
     }
 
@@ -107,6 +117,7 @@ impl PagesMut for VecPages {
     fn free(&mut self, no: PageNo) -> Result<()> {
         let page = match no.as_dirty() {
             Some(index) => &mut self.pages[index],
+            None if self.is_pinned => return Ok(()),
             None => &mut self.clean[no.get() as usize],
         };
         page.take().expect("a page is freed once");
@@ -120,6 +131,9 @@ impl PagesMut for VecPages {
     }
 
     fn free_large(&mut self, large: &LargeRef) -> Result<()> {
+        if self.is_pinned {
+            return Ok(());
+        }
         self.large[(large.page().get() - LARGE_BASE) as usize].take().expect("a value is freed once");
         Ok(())
     }
@@ -259,12 +273,7 @@ impl Run {
         let key = self.key();
         let pages = &self.pages;
         let mut audit = Strict::default();
-        let mut copy = VecPages {
-            page_len: pages.page_len,
-            pages: pages.pages.clone(),
-            clean: pages.clean.clone(),
-            large: pages.large.clone(),
-        };
+        let mut copy = pages.clone();
         let mut tree = self.tree;
         if tree.depth > 0 {
             tree.root = copy.clean(tree.root);

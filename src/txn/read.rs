@@ -7,6 +7,7 @@ use super::readers::PinIndex;
 use super::{PageSource, Shared, Snapshot};
 use crate::bucket::{Bucket, open_bucket};
 use crate::database::Handle;
+use crate::diff::Diff;
 use crate::error::Result;
 use crate::page::TxnId;
 use crate::tree::Tree;
@@ -52,6 +53,58 @@ impl ReadTxn {
     /// [`crate::Error::Corrupt`] if the catalog is damaged.
     pub fn buckets(&self) -> Result<Vec<String>> {
         crate::bucket::names(self.source(), self.snapshot.catalog)
+    }
+
+    /// What changed between this snapshot and `newer`: bucket by bucket the entries that were added, removed or given another value.
+    ///
+    /// Parts that both snapshots share are skipped unseen. So it costs time in proportion to the number of changes times the depth of
+    /// the trees, whatever the size of the database and however many commits lie between the two. Keys and values are lent, without a
+    /// copy. Nothing is reported of an entry that was written again with the same value, nor of a bucket whose entries are
+    /// all the same.
+    ///
+    /// If `newer` is the older of the two, the changes are told the other way round: it is what would undo them.
+    ///
+    /// A bucket is known by its name. One that was renamed is dropped under the old name and created under the new one, and to
+    /// read both through costs as much as to read the bucket twice. One that was dropped and made anew is kept, with the difference
+    /// between the old entries and the new.
+    ///
+    /// ```
+    /// use folio::{BucketChange, Change};
+    ///
+    /// # let db = folio::Database::in_memory()?;
+    /// db.exec(|txn| {
+    ///     let mut users = txn.bucket_mut("users")?;
+    ///     users.put("id:1", "Alice")?;
+    ///     users.put("id:2", "Bob")
+    /// })?;
+    /// let old = db.begin_read()?;
+    /// db.exec(|txn| {
+    ///     let mut users = txn.bucket_mut("users")?;
+    ///     users.put("id:1", "Alice Liddell")?;
+    ///     users.put("id:2", "Bob")?; // the same again
+    ///     users.put("id:3", "Carol")
+    /// })?;
+    /// let new = db.begin_read()?;
+    ///
+    /// for bucket in old.diff(&new)? {
+    ///     let bucket = bucket?;
+    ///     assert_eq!((bucket.name(), bucket.kind()), ("users", BucketChange::Kept));
+    ///     let changes: Vec<Change> = bucket.collect::<folio::Result<_>>()?;
+    ///     assert_eq!(changes, [
+    ///         Change::Changed { key: b"id:1", old: b"Alice", new: b"Alice Liddell" },
+    ///         Change::Added { key: b"id:3", value: b"Carol" },
+    ///     ]);
+    /// }
+    /// assert!(old.diff(&old)?.next().is_none());
+    /// # Ok::<(), folio::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::OtherDatabase`] if `newer` is a snapshot of another database. The iterators answer [`crate::Error::Corrupt`] if a
+    /// page that they come to is damaged.
+    pub fn diff<'txn>(&'txn self, newer: &'txn ReadTxn) -> Result<Diff<'txn>> {
+        Diff::new(self, newer)
     }
 
     #[inline]
