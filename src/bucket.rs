@@ -29,6 +29,16 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     }
 }
 
+pub(crate) fn check_key(page_len: usize, key: &[u8]) -> Result<()> {
+    let max = page::key_max(page_len);
+    if key.len() > max { Err(Error::KeyTooLong { len: key.len(), max }) } else { Ok(()) }
+}
+
+pub(crate) fn check_value_len(len: usize) -> Result<()> {
+    let (len, max) = (len as u64, page::VALUE_MAX);
+    if len > max { Err(Error::ValueTooLong { len, max }) } else { Ok(()) }
+}
+
 /// The tree of the bucket of this name, as the catalog has it.
 pub(crate) fn find(source: PageSource<'_>, catalog: Tree, name: &str) -> Result<Option<Tree>> {
     let Some(bytes) = catalog.get(source, name.as_bytes())? else { return Ok(None) };
@@ -111,6 +121,11 @@ pub struct BucketStats {
 }
 
 impl<'txn> Bucket<'txn> {
+    /// The tree of a bucket that may be missing, and then has no entries.
+    pub(crate) fn tree_of(bucket: Option<Bucket<'_>>) -> Tree {
+        bucket.map_or(Tree::EMPTY, |bucket| bucket.tree)
+    }
+
     pub(crate) fn new(source: PageSource<'txn>, tree: Tree) -> Bucket<'txn> {
         Bucket { source, tree }
     }
@@ -535,11 +550,9 @@ impl<'txn> BucketMut<'txn> {
         /// As long as an inline value can be.
         static ZEROS: [u8; page::PAGE_LEN_MAX / 2] = [0; page::PAGE_LEN_MAX / 2];
         let key = key.as_ref();
-        self.check_key(key)?;
+        check_key(self.txn.page_len(), key)?;
         if !put::is_inline(self.txn.page_len(), key, len) {
-            if len as u64 > page::VALUE_MAX {
-                return Err(Error::ValueTooLong { len: len as u64, max: page::VALUE_MAX });
-            }
+            check_value_len(len)?;
             let mut value = Vec::new();
             let no_memory = |_| Error::io("reserving memory for a value")(std::io::ErrorKind::OutOfMemory.into());
             value.try_reserve_exact(len).map_err(no_memory)?;
@@ -554,13 +567,8 @@ impl<'txn> BucketMut<'txn> {
         Ok(())
     }
 
-    fn check_key(&self, key: &[u8]) -> Result<()> {
-        let max = page::key_max(self.txn.page_len());
-        if key.len() > max { Err(Error::KeyTooLong { len: key.len(), max }) } else { Ok(()) }
-    }
-
     fn put_with(&mut self, key: &[u8], value: &[u8], mode: Mode) -> Result<bool> {
-        self.check_key(key)?;
+        check_key(self.txn.page_len(), key)?;
         self.txn.make_room()?;
         self.txn.check_room(value.len())?;
         let index = self.index;

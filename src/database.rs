@@ -14,6 +14,7 @@ use crate::disk::MemoryStore;
 use crate::disk::file::{self, FileStore};
 use crate::disk::store::Store;
 use crate::error::{Error, Result};
+use crate::optimistic::{Isolation, OptimisticTxn};
 use crate::options::{Advice, Durability, Options};
 use crate::page::{SLOT_PAGES, TxnId};
 use crate::txn::batch;
@@ -234,8 +235,84 @@ impl Database {
     /// What `f` answers. What [`Database::begin_write`] does; and if the commit fails, what [`WriteTxn::commit`] answers, to all whose
     /// commit it was.
     pub fn batch<T>(&self, f: impl FnOnce(&mut WriteTxn) -> Result<T>) -> Result<T> {
+        self.batch_with_id(f).map(|(done, _)| done)
+    }
+
+    pub(crate) fn batch_with_id<T>(&self, f: impl FnOnce(&mut WriteTxn) -> Result<T>) -> Result<(T, TxnId)> {
         self.check_writable()?;
         batch::batch(self.shared(), self.durability, f)
+    }
+
+    /// Begins a transaction that works on a snapshot, waits for no other, and is checked for conflicts when it commits. Serializable.
+    ///
+    /// ```
+    /// # let db = folio::Database::in_memory()?;
+    /// # db.exec(|txn| txn.bucket_mut("seats")?.put("12A", "free"))?;
+    /// let (mut ann, mut bob) = (db.begin_optimistic()?, db.begin_optimistic()?);
+    /// for (txn, name) in [(&mut ann, "Ann"), (&mut bob, "Bob")] {
+    ///     let mut seats = txn.bucket_mut("seats")?;
+    ///     assert_eq!(seats.get("12A")?, Some(&b"free"[..]));
+    ///     seats.put("12A", name)?;
+    /// }
+    /// ann.commit()?; // the first one wins
+    /// assert!(matches!(bob.commit(), Err(folio::Error::Conflict { .. })));
+    /// # Ok::<(), folio::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::ReadOnly`], and those of [`Database::begin_read`].
+    pub fn begin_optimistic(&self) -> Result<OptimisticTxn> {
+        self.begin_optimistic_with(Isolation::Serializable)
+    }
+
+    /// As [`Database::begin_optimistic`], with another isolation.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::begin_optimistic`].
+    pub fn begin_optimistic_with(&self, isolation: Isolation) -> Result<OptimisticTxn> {
+        self.check_writable()?;
+        OptimisticTxn::begin(self, isolation)
+    }
+
+    /// Runs `f` in an optimistic transaction and commits it. After a conflict it is run again on a newer snapshot, up to `retries` times.
+    ///
+    /// ```
+    /// # let db = folio::Database::in_memory()?;
+    /// std::thread::scope(|scope| {
+    ///     for _ in 0..4 {
+    ///         scope.spawn(|| {
+    ///             db.exec_optimistic(1000, |txn| {
+    ///                 let mut counts = txn.bucket_mut("counts")?;
+    ///                 let count = counts.get("visits")?.map_or(0, |bytes| bytes[0]);
+    ///                 counts.put("visits", [count + 1])
+    ///             })
+    ///         });
+    ///     }
+    /// });
+    /// assert_eq!(db.begin_read()?.bucket("counts")?.expect("just made").get("visits")?, Some(&[4][..]));
+    /// # Ok::<(), folio::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// What `f` answers; [`Error::Conflict`] after the last retry; those of [`Database::begin_optimistic`] and
+    /// [`OptimisticTxn::commit`].
+    pub fn exec_optimistic<T>(
+        &self,
+        mut retries: usize,
+        mut f: impl FnMut(&mut OptimisticTxn) -> Result<T>,
+    ) -> Result<T> {
+        loop {
+            let mut txn = self.begin_optimistic()?;
+            let done = f(&mut txn)?;
+            match txn.commit() {
+                Ok(_) => return Ok(done),
+                Err(Error::Conflict { .. }) if retries > 0 => retries -= 1,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Makes every commit durable that was relaxed. Waits for a running write transaction.

@@ -87,6 +87,13 @@ pub enum Error {
     Failed,
     /// An earlier error left this write transaction incomplete: it can only be dropped.
     Broken,
+    /// Another transaction has committed a change of what an optimistic one relies on. It may be run again.
+    Conflict {
+        /// The bucket.
+        bucket: String,
+        /// The key; `None` if the bucket itself came or went.
+        key: Option<Vec<u8>>,
+    },
     /// A savepoint that is released, or that the transaction has gone back past, or of another transaction.
     NoSavepoint,
     /// The database was opened before a `fork` and is used in the child.
@@ -128,7 +135,9 @@ impl Error {
             }
             Error::Failed => Error::Failed,
             Error::Broken => Error::Broken,
+            Error::Conflict { ref bucket, ref key } => Error::Conflict { bucket: bucket.clone(), key: key.clone() },
             Error::NoSavepoint => Error::NoSavepoint,
+            Error::OtherDatabase => Error::OtherDatabase,
             Error::Forked => Error::Forked,
             Error::Other(ref error) => Error::other(error.to_string()),
         }
@@ -176,6 +185,14 @@ impl fmt::Display for Error {
                 write!(f, "an earlier commit failed on its way to the disk; open the database anew to write again")
             }
             Error::Broken => write!(f, "an earlier error left this write transaction incomplete; drop it"),
+            Error::Conflict { bucket, key: None } => {
+                write!(f, "conflict: another transaction has created or dropped bucket {bucket:?}; run this one again")
+            }
+            Error::Conflict { bucket, key: Some(key) } => write!(
+                f,
+                "conflict: another transaction has changed key \"{}\" of bucket {bucket:?}; run this one again",
+                key.escape_ascii()
+            ),
             Error::NoSavepoint => write!(
                 f,
                 "the savepoint is gone: released, rolled back past, or of another transaction; take a new one"

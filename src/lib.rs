@@ -77,6 +77,7 @@ mod database;
 mod diff;
 pub mod disk;
 mod error;
+mod optimistic;
 mod options;
 mod page;
 mod tree;
@@ -87,6 +88,7 @@ pub use bucket::{Bucket, BucketMut, BucketStats, Cursor, Entry, EntryMut, Range}
 pub use database::{Database, Stats};
 pub use diff::{BucketChange, BucketDiff, Change, Diff};
 pub use error::{Error, Result};
+pub use optimistic::{Isolation, OptimisticBucket, OptimisticBucketMut, OptimisticRange, OptimisticTxn};
 pub use options::{Advice, Durability, Options, Verify};
 pub use page::TxnId;
 pub use tree::range::KeyRange;

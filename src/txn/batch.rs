@@ -14,6 +14,7 @@ use super::Shared;
 use super::write::WriteTxn;
 use crate::error::{Error, Result};
 use crate::options::Durability;
+use crate::page::TxnId;
 
 /// How many closures run in one batch at most.
 const TURNS_MAX: usize = 1024;
@@ -50,16 +51,16 @@ struct Batch {
 /// How the commit of a batch went, for its members.
 #[derive(Default)]
 struct Outcome {
-    result: Mutex<Option<Result<()>>>,
+    result: Mutex<Option<Result<TxnId>>>,
     known: Condvar,
 }
 
-/// Runs `f` in a write transaction that it may share with other threads, and returns when that is committed.
+/// Runs `f` in a write transaction that it may share with other threads, and returns when that is committed, with its id.
 pub(crate) fn batch<T>(
     shared: &Arc<Shared>,
     durability: Durability,
     f: impl FnOnce(&mut WriteTxn) -> Result<T>,
-) -> Result<T> {
+) -> Result<(T, TxnId)> {
     let batches = &shared.batches;
     let mut batch = batches.join(shared)?;
     batch.turns += 1;
@@ -74,8 +75,7 @@ pub(crate) fn batch<T>(
         outcome.settle(batch);
     }
     let done = done.unwrap_or_else(|panic| resume_unwind(panic))?;
-    outcome.wait()?;
-    Ok(done)
+    Ok((done, outcome.wait()?))
 }
 
 impl Batches {
@@ -143,10 +143,12 @@ impl Outcome {
     /// Commits for all members.
     fn settle(&self, batch: Batch) {
         let Batch { txn, members, durability, .. } = batch;
-        let commit = || if members > 0 { txn.commit_with(durability).map(drop) } else { Ok(()) };
-        let result = catch_unwind(AssertUnwindSafe(commit));
+        if members == 0 {
+            return; // Nobody waits.
+        }
+        let result = catch_unwind(AssertUnwindSafe(|| txn.commit_with(durability)));
         let told = match &result {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(id)) => Ok(*id),
             Ok(Err(error)) => Err(error.duplicate()),
             Err(_) => Err(Error::Failed),
         };
@@ -158,11 +160,11 @@ impl Outcome {
     }
 
     /// Waits until the batch is committed.
-    fn wait(&self) -> Result<()> {
+    fn wait(&self) -> Result<TxnId> {
         let mut result = self.result.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             match &*result {
-                Some(Ok(())) => return Ok(()),
+                Some(Ok(id)) => return Ok(*id),
                 Some(Err(error)) => return Err(error.duplicate()),
                 None => result = self.known.wait(result).unwrap_or_else(PoisonError::into_inner),
             }

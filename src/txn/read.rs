@@ -121,6 +121,10 @@ impl ReadTxn {
         self.snapshot.page_count
     }
 
+    pub(crate) fn page_len(&self) -> usize {
+        self.handle.shared.options.page_len
+    }
+
     pub(crate) fn shared(&self) -> &Shared {
         &self.handle.shared
     }

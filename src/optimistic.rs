@@ -1,0 +1,534 @@
+//! Optimistic transactions: read and write on a snapshot without the writer's seat, and take it only to commit.
+//!
+//! What is written gathers in memory, in order, over the snapshot; reads see both. What is read is noted: keys, ranges as far as they
+//! were walked, and which buckets were there. The commit compares the snapshot with the newest state, and if none of that is another
+//! now, the transaction is as good as one that began only then: it is applied. Else it is a conflict, and nothing has happened. So
+//! the first to commit wins.
+//!
+//! To compare is cheap, since copy-on-write leaves what nobody changed in its page: the walk of [`crate::tree::diff`] passes over
+//! every page that both states have, and looks at entries where they differ. The snapshot is pinned all the while, so a page number
+//! that both have is the same page. Commits go through [`crate::txn::batch`]: those that come together share a sync, and each is
+//! compared with what the ones before it have done.
+//!
+//! The technique is that of Kung and Robinson, "On Optimistic Methods for Concurrency Control" (1981), with backward validation
+//! by value.
+
+use std::cell::RefCell;
+use std::collections::btree_map::Range as WriteRange;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::iter::FusedIterator;
+use std::ops::Bound;
+
+use crate::bucket::{Bucket, Entry, Range, check_key, check_name, check_value_len};
+use crate::database::Database;
+use crate::error::{Error, Result};
+use crate::page::TxnId;
+use crate::tree::Tree;
+use crate::tree::diff::Diff;
+use crate::tree::range::{KeyRange, is_empty, prefix_end};
+use crate::txn::read::ReadTxn;
+use crate::txn::write::WriteTxn;
+
+/// What an optimistic transaction is safe from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Isolation {
+    /// The transactions are as if they had run one after the other: it is a conflict if something that was read or written has changed.
+    #[default]
+    Serializable,
+    /// It is a conflict only if an entry that was written has changed. Fewer conflicts; but two transactions that each read what the
+    /// other one writes may both commit (write skew).
+    Snapshot,
+}
+
+/// A transaction that works on a snapshot and is checked for conflicts when it commits: [`Database::begin_optimistic`].
+///
+/// Any number of them may run at once, beside readers and writers; none waits for another but to commit. What it writes is kept
+/// in memory until then. Dropping it without a commit leaves no trace.
+pub struct OptimisticTxn {
+    db: Database,
+    snapshot: ReadTxn,
+    isolation: Isolation,
+    /// By bucket and key: the new value, or `None` for an entry to delete.
+    writes: BTreeMap<String, Writes>,
+    reads: RefCell<Reads>,
+}
+
+type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// What a transaction knows of its snapshot.
+#[derive(Default)]
+struct Reads {
+    /// All names.
+    names: bool,
+    /// Of these it knows whether they are there.
+    buckets: BTreeSet<String>,
+    keys: BTreeMap<String, BTreeSet<Vec<u8>>>,
+    /// By bucket. `None` where nothing came of it.
+    ranges: Vec<Option<(String, Bounds)>>,
+}
+
+type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
+impl OptimisticTxn {
+    pub(crate) fn begin(db: &Database, isolation: Isolation) -> Result<OptimisticTxn> {
+        let (db, snapshot) = (db.clone(), db.begin_read()?);
+        Ok(OptimisticTxn { db, snapshot, isolation, writes: BTreeMap::new(), reads: RefCell::default() })
+    }
+
+    /// The snapshot that it works on.
+    pub fn snapshot_id(&self) -> TxnId {
+        self.snapshot.id()
+    }
+
+    /// The bucket of this name, to read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if the catalog is damaged.
+    pub fn bucket(&self, name: &str) -> Result<Option<OptimisticBucket<'_>>> {
+        let (below, writes) = (self.snapshot.bucket(name)?, self.writes.get(name));
+        if writes.is_none() {
+            self.note(|reads| {
+                reads.buckets.insert(name.to_string());
+            });
+        }
+        if below.is_none() && writes.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(OptimisticBucket { txn: self, name: name.to_string(), below, writes }))
+    }
+
+    /// The bucket of this name, to read and write. The commit creates it if it is missing then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BucketName`] if the name is empty or longer than 255 bytes.
+    pub fn bucket_mut(&mut self, name: &str) -> Result<OptimisticBucketMut<'_>> {
+        check_name(name)?;
+        self.writes.entry(name.to_string()).or_default();
+        Ok(OptimisticBucketMut { txn: self, name: name.to_string() })
+    }
+
+    /// The names of all buckets, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if the catalog is damaged.
+    pub fn buckets(&self) -> Result<Vec<String>> {
+        self.note(|reads| reads.names = true);
+        let names: BTreeSet<String> = self.snapshot.buckets()?.into_iter().chain(self.writes.keys().cloned()).collect();
+        Ok(names.into_iter().collect())
+    }
+
+    /// Makes the changes durable, as [`crate::Options::durability`] says, and visible; together with others that commit at this time.
+    /// Answers the transaction that has them, or the snapshot's if there are none: what only reads needs no check.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`]: another transaction has changed what this one relies on; nothing has happened, and it may be run again.
+    /// Those of [`Database::batch`].
+    pub fn commit(self) -> Result<TxnId> {
+        if self.writes.is_empty() {
+            return Ok(self.snapshot.id());
+        }
+        let (_, id) = self.db.batch_with_id(|txn| {
+            self.validate(txn)?;
+            self.apply(txn)
+        })?;
+        Ok(id)
+    }
+
+    fn note(&self, read: impl FnOnce(&mut Reads)) {
+        if self.isolation == Isolation::Serializable {
+            read(&mut self.reads.borrow_mut());
+        }
+    }
+
+    /// Whether everything that the transaction relies on is in `now` as it was in the snapshot.
+    fn validate(&self, now: &WriteTxn) -> Result<()> {
+        let reads = self.reads.borrow();
+        let conflict = |bucket: &str| Error::Conflict { bucket: bucket.to_string(), key: None };
+        if reads.names {
+            let (before, after) = (self.snapshot.buckets()?, now.buckets()?);
+            if let Some(name) = before.iter().find(|name| !after.contains(name)) {
+                return Err(conflict(name));
+            }
+            if let Some(name) = after.iter().find(|name| !before.contains(name)) {
+                return Err(conflict(name));
+            }
+        }
+        for name in &reads.buckets {
+            if self.snapshot.bucket(name)?.is_some() != now.bucket(name)?.is_some() {
+                return Err(conflict(name));
+            }
+        }
+        let written = self.writes.iter().flat_map(|(name, writes)| writes.keys().map(move |key| (name, key)));
+        let read = reads.keys.iter().flat_map(|(name, keys)| keys.iter().map(move |key| (name, key)));
+        let mut trees = BTreeMap::new();
+        for (name, key) in written.chain(read) {
+            let bounds = (Bound::Included(&key[..]), Bound::Included(&key[..]));
+            self.compare(now, &mut trees, name, bounds)?;
+        }
+        for (name, (start, end)) in reads.ranges.iter().flatten() {
+            let bounds = (start.as_ref().map(|key| &key[..]), end.as_ref().map(|key| &key[..]));
+            self.compare(now, &mut trees, name, bounds)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a bucket has the same entries between two bounds as it had in the snapshot. `trees` are those that were found before.
+    fn compare<'a>(
+        &self,
+        now: &WriteTxn,
+        trees: &mut BTreeMap<&'a str, (Tree, Tree)>,
+        name: &'a str,
+        bounds: (Bound<&[u8]>, Bound<&[u8]>),
+    ) -> Result<()> {
+        let (old, new) = match trees.get(name) {
+            Some(&found) => found,
+            None => {
+                let found = (Bucket::tree_of(self.snapshot.bucket(name)?), Bucket::tree_of(now.bucket(name)?));
+                *trees.entry(name).or_insert(found)
+            }
+        };
+        if old.root == new.root {
+            return Ok(());
+        }
+        match Diff::new(self.snapshot.source(), old, now.view(), new, bounds).next() {
+            None => Ok(()),
+            Some(Err(error)) => Err(error),
+            Some(Ok(difference)) => {
+                Err(Error::Conflict { bucket: name.to_string(), key: Some(difference.key.to_vec()) })
+            }
+        }
+    }
+
+    fn apply(&self, txn: &mut WriteTxn) -> Result<()> {
+        for (name, writes) in &self.writes {
+            let mut bucket = txn.bucket_mut(name)?;
+            for (key, value) in writes {
+                match value {
+                    Some(value) => bucket.put(key, value)?,
+                    None => bucket.delete(key).map(|_| ())?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for OptimisticTxn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OptimisticTxn").field("snapshot_id", &self.snapshot_id()).finish_non_exhaustive()
+    }
+}
+
+/// A bucket as an optimistic transaction sees it: the snapshot's entries, and its own.
+///
+/// # Errors
+///
+/// As [`Bucket`].
+#[derive(Clone)]
+pub struct OptimisticBucket<'txn> {
+    txn: &'txn OptimisticTxn,
+    name: String,
+    below: Option<Bucket<'txn>>,
+    writes: Option<&'txn Writes>,
+}
+
+impl<'txn> OptimisticBucket<'txn> {
+    /// The value of a key.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<&'txn [u8]>> {
+        let key = key.as_ref();
+        if let Some(value) = self.writes.and_then(|writes| writes.get(key)) {
+            return Ok(value.as_deref());
+        }
+        self.txn.note(|reads| {
+            let keys = reads.keys.entry(self.name.clone()).or_default();
+            if !keys.contains(key) {
+                keys.insert(key.to_vec());
+            }
+        });
+        match &self.below {
+            Some(bucket) => bucket.get(key),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether a key is there.
+    pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        Ok(self.get(key)?.is_some())
+    }
+
+    /// The first entry.
+    pub fn first(&self) -> Result<Option<Entry<'txn>>> {
+        self.iter().next().transpose()
+    }
+
+    /// The last entry.
+    pub fn last(&self) -> Result<Option<Entry<'txn>>> {
+        self.iter().next_back().transpose()
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(self.first()?.is_none())
+    }
+
+    /// All entries in key order, from both ends.
+    pub fn iter(&self) -> OptimisticRange<'txn> {
+        self.range(..)
+    }
+
+    /// The entries in a range of keys, in key order, from both ends. As far as it is walked, and no further, the range counts as read.
+    pub fn range(&self, range: impl KeyRange) -> OptimisticRange<'txn> {
+        let (start, end) = range.bounds();
+        self.between((start.map(<[u8]>::to_vec), end.map(<[u8]>::to_vec)))
+    }
+
+    /// The entries whose keys begin with `prefix`, in key order, from both ends.
+    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> OptimisticRange<'txn> {
+        let prefix = prefix.as_ref();
+        let end = prefix_end(prefix).map_or(Bound::Unbounded, Bound::Excluded);
+        self.between((Bound::Included(prefix.to_vec()), end))
+    }
+
+    fn between(&self, bounds: Bounds) -> OptimisticRange<'txn> {
+        let lent = || (bounds.0.as_ref(), bounds.1.as_ref());
+        let slices = (lent().0.map(|key| &key[..]), lent().1.map(|key| &key[..]));
+        // `BTreeMap::range` panics at what is an empty range here.
+        let is_empty = is_empty(slices);
+        let below = self.below.filter(|_| !is_empty).map(|bucket| bucket.range(slices));
+        let writes = self.writes.filter(|_| !is_empty).map(|writes| writes.range::<[u8], _>(slices));
+        let mut note = None;
+        self.txn.note(|reads| {
+            note = Some(reads.ranges.len());
+            reads.ranges.push(Some((self.name.clone(), bounds.clone())));
+        });
+        let walked = Walked { txn: self.txn, name: self.name.clone(), note, bounds, front: None, back: None };
+        OptimisticRange { below: Ends::new(below), writes: Ends::new(writes), walked, is_done: false }
+    }
+}
+
+impl fmt::Debug for OptimisticBucket<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OptimisticBucket").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A bucket that an optimistic transaction writes to.
+///
+/// # Errors
+///
+/// As [`Bucket`]; [`Error::KeyTooLong`], [`Error::ValueTooLong`].
+pub struct OptimisticBucketMut<'txn> {
+    txn: &'txn mut OptimisticTxn,
+    name: String,
+}
+
+impl OptimisticBucketMut<'_> {
+    /// The bucket as it is now, to read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if the catalog is damaged.
+    pub fn as_bucket(&self) -> Result<OptimisticBucket<'_>> {
+        Ok(self.txn.bucket(&self.name)?.expect("it is written to"))
+    }
+
+    /// See [`OptimisticBucket::get`].
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<&[u8]>> {
+        self.as_bucket()?.get(key)
+    }
+
+    /// See [`OptimisticBucket::contains`].
+    pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        self.as_bucket()?.contains(key)
+    }
+
+    /// Puts an entry; the value of a key that is there is replaced.
+    pub fn put(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        let (key, value) = (key.as_ref(), value.as_ref());
+        check_key(self.txn.snapshot.page_len(), key)?;
+        check_value_len(value.len())?;
+        self.write(key, Some(value.to_vec()));
+        Ok(())
+    }
+
+    /// Puts an entry unless the key is there. Answers whether it was put.
+    pub fn insert(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<bool> {
+        let is_new = !self.contains(&key)?;
+        if is_new {
+            self.put(key, value)?;
+        }
+        Ok(is_new)
+    }
+
+    /// Deletes an entry. Answers whether it was there.
+    pub fn delete(&mut self, key: impl AsRef<[u8]>) -> Result<bool> {
+        let key = key.as_ref();
+        let was_there = self.contains(key)?;
+        if was_there {
+            self.write(key, None);
+        }
+        Ok(was_there)
+    }
+
+    /// Deletes the entries in a range, which is read for that, and answers how many there were.
+    pub fn delete_range(&mut self, range: impl KeyRange) -> Result<u64> {
+        let keys = self.as_bucket()?.range(range).map(|entry| entry.map(|(key, _)| key.to_vec()));
+        let keys = keys.collect::<Result<Vec<_>>>()?;
+        keys.iter().for_each(|key| self.write(key, None));
+        Ok(keys.len() as u64)
+    }
+
+    fn write(&mut self, key: &[u8], value: Option<Vec<u8>>) {
+        let writes = self.txn.writes.get_mut(&self.name).expect("made when the bucket was opened");
+        writes.insert(key.to_vec(), value);
+    }
+}
+
+impl fmt::Debug for OptimisticBucketMut<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OptimisticBucketMut").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// An iterator over what an optimistic transaction sees of a range, from both ends.
+///
+/// An item is an error if a page is corrupt; after an error nothing more comes.
+pub struct OptimisticRange<'txn> {
+    below: Ends<Range<'txn>>,
+    writes: Ends<WriteRange<'txn, Vec<u8>, Option<Vec<u8>>>>,
+    walked: Walked<'txn>,
+    is_done: bool,
+}
+
+/// How far a range was walked. What lies between the two ends was not seen, and others may change it.
+struct Walked<'txn> {
+    txn: &'txn OptimisticTxn,
+    name: String,
+    /// Where the range is noted. Until this is dropped, all of it is.
+    note: Option<usize>,
+    bounds: Bounds,
+    front: Option<&'txn [u8]>,
+    back: Option<&'txn [u8]>,
+}
+
+impl Drop for Walked<'_> {
+    fn drop(&mut self) {
+        let Some(note) = self.note else { return };
+        let included = |key: &[u8]| Bound::Included(key.to_vec());
+        let (start, end) = self.bounds.clone();
+        let name = &self.name;
+        let front = self.front.map(|key| (name.clone(), (start, included(key))));
+        let back = self.back.map(|key| (name.clone(), (included(key), end)));
+        let mut reads = self.txn.reads.borrow_mut();
+        reads.ranges[note] = front;
+        if back.is_some() {
+            reads.ranges.push(back);
+        }
+    }
+}
+
+/// Which of the two comes next, or whether both have it.
+enum Next {
+    Below,
+    Writes,
+    Both,
+}
+
+impl<'txn> OptimisticRange<'txn> {
+    /// The next entry from the front, or from the back.
+    fn step(&mut self, is_back: bool) -> Option<Result<Entry<'txn>>> {
+        while !self.is_done {
+            let next = match (self.below.peek(is_back), self.writes.peek(is_back)) {
+                (None, None) => break,
+                (Some(Err(_)), _) | (Some(_), None) => Next::Below,
+                (None, Some(_)) => Next::Writes,
+                (Some(Ok((below, _))), Some((key, _))) => match (*below).cmp(&key[..]) {
+                    std::cmp::Ordering::Equal => Next::Both,
+                    std::cmp::Ordering::Less if !is_back => Next::Below,
+                    std::cmp::Ordering::Greater if is_back => Next::Below,
+                    _ => Next::Writes,
+                },
+            };
+            let below = if matches!(next, Next::Below | Next::Both) { self.below.take(is_back) } else { None };
+            let entry = match (next, below) {
+                (Next::Below, Some(Err(error))) => {
+                    self.finish();
+                    return Some(Err(error));
+                }
+                (Next::Below, Some(Ok(entry))) => Some(entry),
+                _ => match self.writes.take(is_back) {
+                    Some((key, Some(value))) => Some((&key[..], &value[..])),
+                    _ => None,
+                },
+            };
+            let Some((key, value)) = entry else { continue };
+            let end = if is_back { &mut self.walked.back } else { &mut self.walked.front };
+            *end = Some(key);
+            return Some(Ok((key, value)));
+        }
+        self.finish();
+        None
+    }
+
+    /// There is nothing more, which is as much as to have read all of it.
+    fn finish(&mut self) {
+        self.is_done = true;
+        self.walked.note = None;
+    }
+}
+
+impl<'txn> Iterator for OptimisticRange<'txn> {
+    type Item = Result<Entry<'txn>>;
+
+    fn next(&mut self) -> Option<Result<Entry<'txn>>> {
+        self.step(false)
+    }
+}
+
+impl DoubleEndedIterator for OptimisticRange<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.step(true)
+    }
+}
+
+impl FusedIterator for OptimisticRange<'_> {}
+
+impl fmt::Debug for OptimisticRange<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OptimisticRange").finish_non_exhaustive()
+    }
+}
+
+/// An iterator of which both ends can be looked at.
+struct Ends<I: Iterator> {
+    iter: Option<I>,
+    front: Option<I::Item>,
+    back: Option<I::Item>,
+}
+
+impl<I: DoubleEndedIterator> Ends<I> {
+    fn new(iter: Option<I>) -> Ends<I> {
+        Ends { iter, front: None, back: None }
+    }
+
+    fn take(&mut self, is_back: bool) -> Option<I::Item> {
+        let Ends { iter, front, back } = self;
+        match is_back {
+            false => front.take().or_else(|| iter.as_mut()?.next()).or_else(|| back.take()),
+            true => back.take().or_else(|| iter.as_mut()?.next_back()).or_else(|| front.take()),
+        }
+    }
+
+    fn peek(&mut self, is_back: bool) -> Option<&I::Item> {
+        let item = self.take(is_back);
+        let end = if is_back { &mut self.back } else { &mut self.front };
+        *end = item;
+        end.as_ref()
+    }
+}

@@ -1,0 +1,513 @@
+//! Optimistic transactions: whatever runs at the same time, the outcome is that of one after the other, and who loses leaves no trace.
+//!
+//! `FOLIO_SEEDS=1000 cargo test --release --test optimistic` goes deeper; `FOLIO_SEED=n` replays one history.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+
+use folio::disk::MemoryStore;
+use folio::{Database, Error, Isolation, OptimisticTxn, Options};
+
+type Model = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+fn seeds(quick: u64) -> std::ops::Range<u64> {
+    match number("FOLIO_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("FOLIO_SEEDS").unwrap_or(quick),
+    }
+}
+
+fn assert_sound(db: &Database) {
+    let report = db.check().unwrap();
+    assert!(report.is_ok(), "{:#?}", report.problems);
+}
+
+fn with(entries: &[(&str, &str)]) -> Database {
+    let db = Database::in_memory().unwrap();
+    db.exec(|txn| {
+        let mut bucket = txn.bucket_mut("a")?;
+        entries.iter().try_for_each(|(key, value)| bucket.put(key, value))
+    })
+    .unwrap();
+    db
+}
+
+fn put(txn: &mut OptimisticTxn, key: &str, value: &str) {
+    txn.bucket_mut("a").unwrap().put(key, value).unwrap();
+}
+
+/// The bucket and the key that a commit failed for.
+#[track_caller]
+fn conflict(txn: OptimisticTxn) -> (String, Option<Vec<u8>>) {
+    match txn.commit() {
+        Err(Error::Conflict { bucket, key }) => (bucket, key),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn on(bucket: &str, key: &str) -> (String, Option<Vec<u8>>) {
+    (bucket.to_string(), Some(key.as_bytes().to_vec()))
+}
+
+#[test]
+fn it_sees_its_own_writes_over_its_snapshot() {
+    for seed in seeds(40) {
+        println!("replay with FOLIO_SEED={seed}");
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let key = |rng: &mut fastrand::Rng| format!("{:03}", rng.u32(..300)).into_bytes();
+        let db = Database::in_memory().unwrap();
+        let mut model = Model::new();
+        db.exec(|txn| {
+            let mut bucket = txn.bucket_mut("a")?;
+            for _ in 0..rng.u32(..300) {
+                let (key, value) = (key(&mut rng), vec![rng.u8(..); rng.usize(..40)]);
+                bucket.put(&key, &value)?;
+                model.insert(key, value);
+            }
+            Ok(())
+        })
+        .unwrap();
+        let mut txn = db.begin_optimistic().unwrap();
+        // What comes later is not seen, and is no conflict in another bucket.
+        db.exec(|txn| txn.bucket_mut("b")?.put("later", "")).unwrap();
+        assert!(txn.bucket("c").unwrap().is_none());
+        let mut bucket = txn.bucket_mut("a").unwrap();
+        for _ in 0..rng.u32(1..400) {
+            let at = key(&mut rng);
+            match rng.u32(..40) {
+                0 => {
+                    let end = key(&mut rng);
+                    let count = model.len();
+                    model.retain(|key, _| !(*key >= at && *key < end));
+                    assert_eq!(bucket.delete_range(&at..&end).unwrap(), (count - model.len()) as u64);
+                }
+                1..10 => assert_eq!(bucket.delete(&at).unwrap(), model.remove(&at).is_some()),
+                10..14 => {
+                    assert_eq!(bucket.insert(&at, "inserted").unwrap(), !model.contains_key(&at));
+                    model.entry(at).or_insert(b"inserted".to_vec());
+                }
+                14..25 => {
+                    let value = vec![rng.u8(..); rng.usize(..5000)];
+                    bucket.put(&at, &value).unwrap();
+                    model.insert(at, value);
+                }
+                25..32 => assert_eq!(bucket.get(&at).unwrap(), model.get(&at).map(|value| &value[..])),
+                _ => walk(&mut rng, &bucket.as_bucket().unwrap(), &model, at),
+            }
+        }
+        txn.commit().unwrap();
+        let txn = db.begin_read().unwrap();
+        let entries: Vec<_> = txn.bucket("a").unwrap().unwrap().iter().map(|entry| entry.unwrap()).collect();
+        assert!(entries.into_iter().eq(model.iter().map(|(key, value)| (&key[..], &value[..]))));
+        assert_sound(&db);
+    }
+}
+
+/// Walks a random range from both ends at random and compares.
+fn walk(rng: &mut fastrand::Rng, bucket: &folio::OptimisticBucket<'_>, model: &Model, at: Vec<u8>) {
+    let end = format!("{:03}", rng.u32(..300)).into_bytes();
+    let bounds = [
+        (Bound::Unbounded, Bound::Unbounded),
+        (Bound::Included(at.clone()), Bound::Unbounded),
+        (Bound::Unbounded, Bound::Included(at.clone())),
+        (Bound::Excluded(at.clone()), Bound::Excluded(end.clone())),
+        (Bound::Included(at.clone()), Bound::Excluded(end)),
+    ];
+    let bounds = rng.choice(&bounds).unwrap().clone();
+    let inside = |key: &Vec<u8>| match (&bounds.0, &bounds.1) {
+        (Bound::Included(start), _) if key < start => false,
+        (Bound::Excluded(start), _) if key <= start => false,
+        (_, Bound::Included(end)) if key > end => false,
+        (_, Bound::Excluded(end)) if key >= end => false,
+        _ => true,
+    };
+    let mut truth: std::collections::VecDeque<_> = model.iter().filter(|(key, _)| inside(key)).collect();
+    let mut range = bucket.range(bounds.clone());
+    loop {
+        let (found, expected) = match rng.bool() {
+            true => (range.next(), truth.pop_front()),
+            false => (range.next_back(), truth.pop_back()),
+        };
+        let found = found.map(|entry| entry.unwrap());
+        assert_eq!(found, expected.map(|(key, value)| (&key[..], &value[..])));
+        if found.is_none() || rng.u32(..200) == 0 {
+            return;
+        }
+    }
+}
+
+#[test]
+fn the_first_to_commit_wins() {
+    let db = with(&[("x", "0"), ("y", "0")]);
+    let (mut one, mut two) = (db.begin_optimistic().unwrap(), db.begin_optimistic().unwrap());
+    put(&mut one, "x", "1");
+    put(&mut two, "x", "2");
+    put(&mut two, "z", "2");
+    one.commit().unwrap();
+    assert_eq!(conflict(two), on("a", "x"));
+    let txn = db.begin_read().unwrap();
+    let bucket = txn.bucket("a").unwrap().unwrap();
+    assert_eq!((bucket.get("x").unwrap(), bucket.get("z").unwrap()), (Some(&b"1"[..]), None));
+    assert_sound(&db);
+}
+
+#[test]
+fn disjoint_keys_do_not_conflict() {
+    let db = with(&[("x", "0"), ("y", "0")]);
+    let (mut one, mut two) = (db.begin_optimistic().unwrap(), db.begin_optimistic().unwrap());
+    for (txn, key) in [(&mut one, "x"), (&mut two, "y")] {
+        assert_eq!(txn.bucket("a").unwrap().unwrap().get(key).unwrap(), Some(&b"0"[..]));
+        put(txn, key, "1");
+    }
+    one.commit().unwrap();
+    two.commit().unwrap();
+}
+
+/// Two doctors, both on call, each of whom leaves if the other one stays.
+fn both_leave(isolation: Isolation) -> [Result<folio::TxnId, Error>; 2] {
+    let db = with(&[("ann", "on call"), ("bob", "on call")]);
+    let begin = || db.begin_optimistic_with(isolation).unwrap();
+    let (mut ann, mut bob) = (begin(), begin());
+    for (txn, name, other) in [(&mut ann, "ann", "bob"), (&mut bob, "bob", "ann")] {
+        assert_eq!(txn.bucket("a").unwrap().unwrap().get(other).unwrap(), Some(&b"on call"[..]));
+        put(txn, name, "off");
+    }
+    [ann.commit(), bob.commit()]
+}
+
+#[test]
+fn write_skew_is_prevented_and_under_snapshot_isolation_is_not() {
+    let [ann, bob] = both_leave(Isolation::Serializable);
+    assert!(ann.is_ok() && matches!(bob, Err(Error::Conflict { key: Some(key), .. }) if key == b"ann"));
+    assert!(both_leave(Isolation::Snapshot).iter().all(Result::is_ok));
+}
+
+#[test]
+fn a_phantom_in_a_range_that_was_walked_is_caught() {
+    let db = with(&[("b", "1"), ("d", "1"), ("f", "1"), ("h", "1")]);
+    // How a transaction reads, and which new keys it must notice, and need not.
+    type Read = fn(&OptimisticTxn);
+    let reads: [(&str, Read, &str, &str); 6] = [
+        ("all of a range", |txn| assert_eq!(range(txn, "c".."g").count(), 2), "ceg", "ah"),
+        ("the first", |txn| assert_eq!(key(range(txn, "c"..).next()), b"d"), "c", "aegi"),
+        ("the last", |txn| assert_eq!(key(range(txn, "a".."g").next_back()), b"f"), "ff", "aceg"),
+        (
+            "both ends",
+            |txn| {
+                let mut range = range(txn, "a"..);
+                assert_eq!((key(range.next()), key(range.next_back())), (b"b".to_vec(), b"h".to_vec()));
+            },
+            "ai",
+            "cdefg",
+        ),
+        ("a key that is missing", |txn| assert!(bucket(txn).get("e").unwrap().is_none()), "e", "df"),
+        ("whether it is empty", |txn| assert!(!bucket(txn).is_empty().unwrap()), "a", "c"),
+    ];
+    for (what, read, caught, free) in reads {
+        for (new, is_caught) in caught.chars().map(|c| (c, true)).chain(free.chars().map(|c| (c, false))) {
+            // A value that was there is changed; one that was not is added.
+            let new = if what == "the last" && new == 'f' { "f".to_string() } else { new.to_string() };
+            let mut txn = db.begin_optimistic().unwrap();
+            read(&txn);
+            txn.bucket_mut("out").unwrap().put("seen", "").unwrap();
+            let before = db.begin_read().unwrap().bucket("a").unwrap().unwrap().get(&new).unwrap().map(<[u8]>::to_vec);
+            if what == "all of a range" && new == "g" {
+                continue; // The end is not in the range.
+            }
+            db.exec(|txn| txn.bucket_mut("a")?.put(&new, "2")).unwrap();
+            match txn.commit() {
+                Err(Error::Conflict { bucket, key }) => {
+                    assert!(is_caught, "{what}: {new}");
+                    assert_eq!((bucket, key), on("a", &new));
+                }
+                done => assert!(done.is_ok() && !is_caught, "{what}: {new}"),
+            }
+            db.exec(|txn| match before {
+                Some(value) => txn.bucket_mut("a")?.put(&new, value),
+                None => txn.bucket_mut("a")?.delete(&new).map(drop),
+            })
+            .unwrap();
+        }
+    }
+}
+
+fn bucket(txn: &OptimisticTxn) -> folio::OptimisticBucket<'_> {
+    txn.bucket("a").unwrap().unwrap()
+}
+
+fn range(txn: &OptimisticTxn, range: impl folio::KeyRange) -> folio::OptimisticRange<'_> {
+    bucket(txn).range(range)
+}
+
+fn key(entry: Option<folio::Result<folio::Entry<'_>>>) -> Vec<u8> {
+    entry.unwrap().unwrap().0.to_vec()
+}
+
+/// An iterator that is never dropped has read all of its range, as far as anybody knows.
+#[test]
+fn a_forgotten_iterator_counts_in_full() {
+    let db = with(&[("b", "1"), ("d", "1")]);
+    let mut txn = db.begin_optimistic().unwrap();
+    let mut walk = range(&txn, ..);
+    assert_eq!(key(walk.next()), b"b");
+    std::mem::forget(walk);
+    put(&mut txn, "z", "");
+    db.exec(|txn| txn.bucket_mut("a")?.put("c", "")).unwrap();
+    assert_eq!(conflict(txn), on("a", "c"));
+}
+
+#[test]
+fn buckets_that_come_and_go_conflict_with_who_looked() {
+    let db = with(&[("x", "1")]);
+    let begin = || {
+        let mut txn = db.begin_optimistic().unwrap();
+        put(&mut txn, "out", "");
+        txn
+    };
+    let txn = begin();
+    assert!(txn.bucket("new").unwrap().is_none());
+    let names = begin();
+    assert_eq!(names.buckets().unwrap(), ["a"]);
+    let blind = begin();
+    db.exec(|txn| txn.bucket_mut("new").map(drop)).unwrap();
+    assert_eq!(conflict(txn), ("new".to_string(), None));
+    assert_eq!(conflict(names), ("new".to_string(), None));
+    blind.commit().unwrap();
+
+    // Who puts makes the bucket if it is gone; who has read it is told.
+    let mut put_only = db.begin_optimistic().unwrap();
+    put_only.bucket_mut("new").unwrap().put("k", "v").unwrap();
+    let reader = begin();
+    assert!(reader.bucket("new").unwrap().is_some());
+    db.exec(|txn| txn.drop_bucket("new").map(drop)).unwrap();
+    assert_eq!(conflict(reader), ("new".to_string(), None));
+    put_only.commit().unwrap();
+    assert_eq!(db.begin_read().unwrap().buckets().unwrap(), ["a", "new"]);
+    assert_sound(&db);
+}
+
+#[test]
+fn what_only_reads_never_conflicts_and_what_is_dropped_leaves_no_trace() {
+    let db = with(&[("x", "1")]);
+    let txn = db.begin_optimistic().unwrap();
+    assert!(bucket(&txn).contains("x").unwrap());
+    let mut dropped = db.begin_optimistic().unwrap();
+    put(&mut dropped, "x", "3");
+    drop(dropped);
+    db.exec(|txn| txn.bucket_mut("a")?.put("x", "2")).unwrap();
+    assert_eq!(txn.commit().unwrap().get() + 1, db.begin_read().unwrap().id().get());
+    let before = db.stats().unwrap();
+    assert_eq!(before.pinned_snapshots, 0);
+    let error = db.exec_optimistic(3, |txn| {
+        put(txn, "x", "4");
+        Err::<(), _>(Error::other("no"))
+    });
+    assert!(matches!(error, Err(Error::Other(_))));
+    let mut read_only = with(&[]).begin_optimistic().unwrap();
+    assert!(matches!(read_only.bucket_mut(""), Err(Error::BucketName { .. })));
+    let mut bucket = read_only.bucket_mut("a").unwrap();
+    assert!(matches!(bucket.put(vec![0; 5000], ""), Err(Error::KeyTooLong { .. })));
+    assert_eq!(db.stats().unwrap().commits, before.commits);
+}
+
+#[test]
+fn counters_incremented_by_eight_threads_lose_nothing() {
+    let db = with(&[]);
+    let conflicts = AtomicU32::new(0);
+    thread::scope(|scope| {
+        for thread in 0..8u32 {
+            let (db, conflicts) = (&db, &conflicts);
+            scope.spawn(move || {
+                for n in 0..100 {
+                    let mut tries = 0;
+                    db.exec_optimistic(usize::MAX, |txn| {
+                        tries += 1;
+                        let mut bucket = txn.bucket_mut("a")?;
+                        for key in ["all", if (thread + n) % 2 == 0 { "even" } else { "odd" }] {
+                            let count =
+                                bucket.get(key)?.map_or(0, |bytes| u32::from_be_bytes(bytes.try_into().unwrap()));
+                            thread::yield_now();
+                            bucket.put(key, (count + 1).to_be_bytes())?;
+                        }
+                        Ok(())
+                    })
+                    .unwrap();
+                    conflicts.fetch_add(tries - 1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    let txn = db.begin_read().unwrap();
+    let bucket = txn.bucket("a").unwrap().unwrap();
+    let count = |key| u32::from_be_bytes(bucket.get(key).unwrap().unwrap().try_into().unwrap());
+    assert_eq!((count("all"), count("even"), count("odd")), (800, 400, 400));
+    assert_sound(&db);
+}
+
+#[test]
+fn threads_on_disjoint_keys_never_conflict() {
+    let db = with(&[]);
+    thread::scope(|scope| {
+        for thread in 0..8u32 {
+            let db = &db;
+            scope.spawn(move || {
+                for n in 0..100u32 {
+                    db.exec_optimistic(0, |txn| {
+                        let mut bucket = txn.bucket_mut("a")?;
+                        let prefix = thread.to_be_bytes();
+                        let seen = bucket.as_bucket()?.prefix(prefix).count();
+                        assert_eq!(seen as u32, n);
+                        bucket.put([prefix, n.to_be_bytes()].concat(), "")
+                    })
+                    .unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(db.begin_read().unwrap().bucket("a").unwrap().unwrap().len(), 800);
+    assert_sound(&db);
+}
+
+type Entries = Vec<(u8, u64)>;
+
+/// What a transaction of a history has read and written. Keys are single bytes, values are unique.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The transaction that it committed as, or its snapshot if it only read.
+    id: u64,
+    keys: Vec<(u8, Option<u64>)>,
+    /// From, to, and what was between.
+    ranges: Vec<(u8, u8, Entries)>,
+    writes: BTreeMap<u8, Option<u64>>,
+}
+
+impl Seen {
+    /// Whether the transaction could have run on this state.
+    fn fits(&self, state: &BTreeMap<u8, u64>) -> bool {
+        self.keys.iter().all(|(key, value)| state.get(key).copied() == *value)
+            && self.ranges.iter().all(|(from, to, between)| {
+                state.range(*from..*to).map(|(key, value)| (*key, *value)).eq(between.iter().copied())
+            })
+    }
+
+    fn apply(&self, state: &mut BTreeMap<u8, u64>) {
+        for (&key, &value) in &self.writes {
+            match value {
+                Some(value) => state.insert(key, value),
+                None => state.remove(&key),
+            };
+        }
+    }
+}
+
+/// Whether the transactions, which committed together, can have run one after the other in some order; leaves the state after them.
+fn some_order(group: &mut Vec<&Seen>, state: &mut BTreeMap<u8, u64>) -> bool {
+    if group.is_empty() {
+        return true;
+    }
+    for i in 0..group.len() {
+        if group[i].fits(state) {
+            let next = group.remove(i);
+            let mut after = state.clone();
+            next.apply(&mut after);
+            if some_order(group, &mut after) {
+                *state = after;
+                return true;
+            }
+            group.insert(i, next);
+        }
+    }
+    false
+}
+
+/// Threads run random transactions; from what each has seen, a checker that knows nothing of the library finds a serial order, in
+/// which the order of the commits is kept.
+#[test]
+fn every_history_has_a_serial_order() {
+    for seed in seeds(6) {
+        println!("replay with FOLIO_SEED={seed}, as far as threads can be replayed");
+        let disk = MemoryStore::new();
+        let db = Options::new().open_store(&disk).unwrap();
+        db.exec(|txn| txn.bucket_mut("a").map(drop)).unwrap();
+        let (history, unique, conflicts) = (Mutex::new(Vec::new()), AtomicU32::new(1), AtomicU32::new(0));
+        thread::scope(|scope| {
+            for thread in 0..6u64 {
+                let (db, history, unique, conflicts) = (&db, &history, &unique, &conflicts);
+                scope.spawn(move || {
+                    let mut rng = fastrand::Rng::with_seed(seed * 100 + thread);
+                    for _ in 0..80 {
+                        let mut txn = db.begin_optimistic().unwrap();
+                        let seen = random_transaction(&mut rng, &mut txn, unique);
+                        match txn.commit() {
+                            Ok(id) => history.lock().unwrap().push(Seen { id: id.get(), ..seen }),
+                            Err(Error::Conflict { .. }) => {
+                                conflicts.fetch_add(1, Ordering::Relaxed);
+                            }
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                });
+            }
+        });
+        let history = history.into_inner().unwrap();
+        assert!(history.len() > 30 && conflicts.into_inner() > 0);
+        let ids: BTreeSet<u64> = history.iter().map(|seen| seen.id).collect();
+        let mut state = BTreeMap::new();
+        for id in ids {
+            let of_id = || history.iter().filter(|seen| seen.id == id);
+            let mut group: Vec<&Seen> = of_id().filter(|seen| !seen.writes.is_empty()).collect();
+            assert!(some_order(&mut group, &mut state), "no order for {:#?} after {state:?}", group);
+            // What only reads has its place at its snapshot.
+            for seen in of_id().filter(|seen| seen.writes.is_empty()) {
+                assert!(seen.fits(&state), "{seen:?} after {state:?}");
+            }
+        }
+        assert_sound(&db);
+    }
+}
+
+fn random_transaction(rng: &mut fastrand::Rng, txn: &mut OptimisticTxn, unique: &AtomicU32) -> Seen {
+    let mut seen = Seen::default();
+    let decode = |bytes: &[u8]| u64::from_be_bytes(bytes[..8].try_into().unwrap());
+    for _ in 0..rng.u32(1..4) {
+        if rng.bool() {
+            let key = rng.u8(..40);
+            let value = bucket(txn).get([key]).unwrap().map(decode);
+            seen.keys.push((key, value));
+        } else {
+            let from = rng.u8(..40);
+            let to = rng.u8(from..41);
+            let between = range(txn, [from]..[to]).map(|entry| entry.map(|(key, value)| (key[0], decode(value))));
+            seen.ranges.push((from, to, between.collect::<folio::Result<_>>().unwrap()));
+        }
+        thread::yield_now();
+    }
+    if rng.u32(..4) > 0 {
+        for _ in 0..rng.u32(1..3) {
+            let key = rng.u8(..40);
+            let mut bucket = txn.bucket_mut("a").unwrap();
+            if rng.u32(..3) == 0 {
+                // Whether it was there is read, too.
+                let before = bucket.get([key]).unwrap().map(decode);
+                if !seen.writes.contains_key(&key) {
+                    seen.keys.push((key, before));
+                }
+                bucket.delete([key]).unwrap();
+                seen.writes.insert(key, None);
+            } else {
+                let value = u64::from(unique.fetch_add(1, Ordering::Relaxed));
+                // Some are large.
+                bucket.put([key], value.to_be_bytes().repeat(rng.usize(1..400))).unwrap();
+                seen.writes.insert(key, Some(value));
+            }
+        }
+    }
+    seen
+}
