@@ -1,11 +1,11 @@
-//! Any bytes as a history: operations on several buckets against `BTreeMap`, with snapshots, aborts, spills, reopens and crashes in
-//! the stream.
+//! Any bytes as a history: operations on several buckets against `BTreeMap`, with snapshots, savepoints, aborts, spills, reopens and
+//! crashes in the stream.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use folio::disk::MemoryStore;
-use folio::{Bucket, Database, Durability, Options, ReadTxn, WriteTxn};
+use folio::{Bucket, Database, Durability, Options, ReadTxn, Savepoint, WriteTxn};
 
 use crate::input::Input;
 
@@ -162,8 +162,9 @@ impl Run<'_> {
         let began = self.disk.operation_count();
         let mut model = self.state().clone();
         let mut txn = self.db().begin_write().expect("the writer");
+        let mut savepoints = Vec::new();
         for _ in 0..=self.input.byte() % 16 {
-            operation(&mut self.input, &mut txn, &mut model);
+            operation(&mut self.input, &mut txn, &mut model, &mut savepoints);
         }
         let durability = match self.input.byte() % 8 {
             0 => return txn.abort(),
@@ -210,12 +211,35 @@ fn value(input: &mut Input<'_>) -> Vec<u8> {
     vec![input.byte(); len]
 }
 
-fn operation(input: &mut Input<'_>, txn: &mut WriteTxn, model: &mut Model) {
+/// A savepoint is taken, gone back to, or released; those after it are gone then.
+fn savepoint(what: u8, txn: &mut WriteTxn, model: &mut Model, savepoints: &mut Vec<(Savepoint, Model)>) {
+    let middle = savepoints.len() / 2;
+    match what {
+        248..251 if !savepoints.is_empty() => {
+            savepoints.truncate(middle + 1);
+            let (savepoint, then) = &savepoints[middle];
+            txn.rollback_to(savepoint).expect("a way back");
+            model.clone_from(then);
+            return;
+        }
+        251..254 if !savepoints.is_empty() => {
+            let (savepoint, _) = savepoints.drain(middle..).next().expect("there is one");
+            return txn.release(savepoint).expect("it is there");
+        }
+        _ => {}
+    }
+    savepoints.push((txn.savepoint().expect("a savepoint"), model.clone()));
+}
+
+fn operation(input: &mut Input<'_>, txn: &mut WriteTxn, model: &mut Model, savepoints: &mut Vec<(Savepoint, Model)>) {
     let name = NAMES[usize::from(input.byte()) % NAMES.len()];
     let what = input.byte();
     if what == 0 {
         assert_eq!(txn.drop_bucket(name).expect("a drop"), model.remove(name).is_some());
         return;
+    }
+    if what >= 244 {
+        return savepoint(what, txn, model, savepoints);
     }
     let (from, value) = (key(input), value(input));
     let mut bucket = txn.bucket_mut(name).expect("a bucket");
