@@ -337,14 +337,14 @@ impl Database {
         let figures = shared.figures()?;
         let pins = shared.readers.pins();
         let oldest_pinned = pins.first().copied();
-        let committed = |txn| figures.committed.iter().find(|(committed, _)| *committed == txn).map(|(_, at)| *at);
+        let committed = |txn| figures.pinned.get(&txn)?.committed;
         let page_count = figures.meta.fields().page_count;
         let meta_pages = SLOT_PAGES.len() as u64;
-        let pending_pages = figures.held_pages.iter().map(|(_, pages)| pages).sum();
+        let pending_pages = figures.pinned.values().map(|pin| pin.held.all).sum();
         // What the newest or the last durable snapshot holds back, no reader does.
         let is_readers = |txn: TxnId| txn != figures.txn && txn != figures.durable;
-        let held_pages: u64 =
-            figures.held_pages.iter().filter(|(txn, _)| is_readers(*txn)).map(|(_, pages)| pages).sum();
+        let readers = figures.pinned.iter().filter(|(txn, _)| is_readers(**txn));
+        let held_pages: u64 = readers.map(|(_, pin)| pin.held.all).sum();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Ok(Stats {
             page_size: shared.options.page_len as u32,

@@ -83,9 +83,8 @@ pub(super) fn commit(txn: &mut WriteTxn, durability: Durability) -> Result<TxnId
         writer.durable_slot = slot;
         writer.unsynced_len = 0;
     }
-    let pins = shared.pins(writer);
-    writer.history.retain(|txn, _| pins.binary_search(txn).is_ok());
-    writer.space.as_mut().expect("prepared at begin").apply(fields.txn, record, freed, &pins);
+    writer.reclaim(&shared);
+    writer.space.as_mut().expect("prepared at begin").apply(fields.txn, record, freed);
     writer.report(&shared);
     if writer.unsynced_len >= shared.options.sync_bytes {
         writer.make_durable(&shared)?;

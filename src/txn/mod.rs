@@ -15,6 +15,7 @@ pub(crate) mod batch;
 pub(crate) mod commit;
 pub(crate) mod dirty;
 pub(crate) mod extents;
+mod pending;
 pub(crate) mod read;
 pub(crate) mod readers;
 pub(crate) mod recover;
@@ -30,6 +31,7 @@ use std::time::Instant;
 
 use batch::Batches;
 use dirty::DirtyPages;
+use pending::HeldPages;
 use readers::Readers;
 use space::Space;
 
@@ -90,10 +92,15 @@ pub(crate) struct Figures {
     /// Its meta, which tells of its free space.
     pub(crate) meta: Arc<Meta>,
     pub(crate) free_pages: u64,
-    /// How many pages each pinned snapshot holds back.
-    pub(crate) held_pages: Vec<(TxnId, u64)>,
-    /// When pinned snapshots were committed.
-    pub(crate) committed: Vec<(TxnId, Instant)>,
+    pub(crate) pinned: BTreeMap<TxnId, PinFigures>,
+}
+
+/// What there is to know of a pinned snapshot.
+#[derive(Clone, Copy)]
+pub(crate) struct PinFigures {
+    /// When it was committed, or found at open.
+    pub(crate) committed: Option<Instant>,
+    pub(crate) held: HeldPages,
 }
 
 /// What has happened since open.
@@ -283,16 +290,17 @@ impl Shared {
             Some(figures) => Ok(figures),
             None => self.with_writer(|writer| match known() {
                 Some(figures) => Ok(figures),
-                None => Ok(writer.figures(&writer.load_space(self)?)),
+                None => writer.first_figures(self),
             }),
         }
     }
 
     /// The meta of the current snapshot.
     pub(crate) fn meta(&self) -> Result<Arc<Meta>> {
-        let known = self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = known.as_ref().map(|figures| Arc::clone(&figures.meta));
         match known {
-            Some(figures) => Ok(figures.meta),
+            Some(meta) => Ok(meta),
             // Before the first write; no write transaction runs.
             None => self.with_writer(|writer| Ok(Arc::new((*writer.meta).clone()))),
         }
@@ -435,20 +443,48 @@ impl Writer {
         shared.sync_store(None)
     }
 
-    /// Leaves the figures where others can see them.
-    fn report(&self, shared: &Shared) {
-        let figures = self.space.as_ref().map(|space| self.figures(space));
-        *shared.figures.lock().unwrap_or_else(PoisonError::into_inner) = figures;
+    /// Leaves the figures where others can see them. Of the pinned snapshots, only what has changed is said anew.
+    fn report(&mut self, shared: &Shared) {
+        let Some(space) = &mut self.space else { return };
+        let mut changed = space.pending.take_changed();
+        changed.insert(self.meta.txn());
+        let mut known = shared.figures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pinned = known.take().map(|figures| figures.pinned).unwrap_or_default();
+        for txn in changed {
+            let held = space.pending.held_by(txn);
+            match self.history.get(&txn) {
+                None if held == HeldPages::default() => pinned.remove(&txn),
+                committed => pinned.insert(txn, PinFigures { committed: committed.map(|it| it.at), held }),
+            };
+        }
+        let free_pages = space.free_page_count();
+        *known = Some(self.figures(free_pages, pinned));
     }
 
-    fn figures(&self, space: &Space) -> Figures {
+    fn figures(&self, free_pages: u64, pinned: BTreeMap<TxnId, PinFigures>) -> Figures {
         Figures {
             txn: self.meta.txn(),
             durable: self.durable,
             meta: Arc::new((*self.meta).clone()),
-            free_pages: space.free_page_count(),
-            held_pages: space.held_pages().collect(),
-            committed: self.history.iter().map(|(&txn, committed)| (txn, committed.at)).collect(),
+            free_pages,
+            pinned,
+        }
+    }
+
+    /// The figures before the first write.
+    fn first_figures(&self, shared: &Shared) -> Result<Figures> {
+        let found = |committed: &Committed| PinFigures { committed: Some(committed.at), held: HeldPages::default() };
+        let pinned = self.history.iter().map(|(&txn, committed)| (txn, found(committed))).collect();
+        Ok(self.figures(self.load_space(shared)?.free_page_count(), pinned))
+    }
+
+    /// Frees what waited for snapshots that are no longer pinned.
+    fn reclaim(&mut self, shared: &Shared) {
+        let pins = shared.pins(self);
+        if let Some(space) = &mut self.space {
+            for gone in space.reclaim(&pins) {
+                self.history.remove(&gone);
+            }
         }
     }
 
@@ -464,7 +500,7 @@ impl Writer {
         let fields = self.meta.fields();
         let max = shared.options.max_size / fields.page_len as u64;
         let room = max.saturating_sub(fields.page_count) + space.free.page_count();
-        self.durable != fields.txn && space.held_by(self.durable) > room
+        self.durable != fields.txn && space.pending.held_by(self.durable).own > room
     }
 
     /// Makes the current snapshot the last durable one, if it is not.
@@ -519,11 +555,7 @@ impl Writer {
         self.durable = self.meta.txn();
         self.durable_slot = self.slot;
         self.unsynced_len = 0;
-        let pins = shared.pins(self);
-        self.history.retain(|txn, _| pins.binary_search(txn).is_ok());
-        if let Some(space) = &mut self.space {
-            space.reclaim(&pins);
-        }
+        self.reclaim(shared);
         self.report(shared);
     }
 }

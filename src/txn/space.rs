@@ -5,37 +5,17 @@
 //!   lies in between. The last durable commit and the current snapshot count as pinned.
 //! - S3: a page is in at most one of `free`, pending, and what the running transaction took.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use zerocopy::little_endian::U64;
 
 use super::extents::ExtentSet;
+use super::pending::{Freed, Pending};
 use crate::error::{Error, Result};
 use crate::page::meta::{Meta, SPACE_WORDS_MAX};
 use crate::page::space_log::{self, Extent, LogPage, Sweep};
 use crate::page::{BESIDE_END, PageNo, SLOT_PAGES, TxnId};
 use crate::tree::Pages;
-
-/// Pages that a transaction let go of, and when they were written.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Freed {
-    pub(crate) extent: Extent,
-    pub(crate) born: TxnId,
-}
-
-#[derive(Clone, Copy)]
-struct Pending {
-    extent: Extent,
-    born: TxnId,
-    freed: TxnId,
-}
-
-/// What one pinned snapshot holds back.
-#[derive(Default)]
-struct Held {
-    pending: Vec<Pending>,
-    page_count: u64,
-}
 
 /// A page of the space log.
 #[derive(Clone, Copy)]
@@ -50,8 +30,7 @@ pub(crate) struct Space {
     pub(crate) free: ExtentSet,
     /// Free pages beside the meta slots.
     beside: ExtentSet,
-    /// Freed pages under the newest pinned snapshot that sees them.
-    pending: BTreeMap<TxnId, Held>,
+    pub(crate) pending: Pending,
     recorded: ExtentSet,
     /// The records in the meta.
     inline: Vec<U64>,
@@ -140,7 +119,7 @@ impl Space {
         let mut space = Space {
             free: ExtentSet::default(),
             beside: ExtentSet::default(),
-            pending: BTreeMap::new(),
+            pending: Pending::default(),
             inline: inline.to_vec(),
             log,
             recorded: ExtentSet::default(),
@@ -170,18 +149,8 @@ impl Space {
         self.beside.take_first(count)
     }
 
-    /// How many pages wait for nothing but that `pin` is no longer pinned.
-    pub(crate) fn held_by(&self, pin: TxnId) -> u64 {
-        self.pending.get(&pin).map_or(0, |held| held.page_count)
-    }
-
     pub(crate) fn free_page_count(&self) -> u64 {
         self.free.page_count() + self.beside.page_count()
-    }
-
-    /// How many pending pages are there for each pinned snapshot.
-    pub(crate) fn held_pages(&self) -> impl Iterator<Item = (TxnId, u64)> {
-        self.pending.iter().map(|(&txn, held)| (txn, held.page_count))
     }
 
     /// Everything that the file says is free.
@@ -193,27 +162,11 @@ impl Space {
         self.log.iter().map(|page| Extent::new(page.no.get(), 1))
     }
 
-    /// Frees what was pending for snapshots that are no longer pinned. `pins` ascend.
-    pub(crate) fn reclaim(&mut self, pins: &[TxnId]) {
-        let gone: Vec<TxnId> = self.pending.keys().copied().filter(|txn| pins.binary_search(txn).is_err()).collect();
-        for txn in gone {
-            for pending in self.pending.remove(&txn).unwrap_or_default().pending {
-                self.place(pending, pins);
-            }
-        }
-    }
-
-    /// S2: under the newest pinned snapshot that sees it, or free.
-    fn place(&mut self, pending: Pending, pins: &[TxnId]) {
-        let before = pins.partition_point(|&pin| pin < pending.freed);
-        match before.checked_sub(1).map(|i| pins[i]) {
-            Some(pin) if pin >= pending.born => {
-                let held = self.pending.entry(pin).or_default();
-                held.page_count += pending.extent.count;
-                held.pending.push(pending);
-            }
-            _ => self.give(pending.extent),
-        }
+    /// Frees what waited for snapshots that are no longer pinned, and answers which those are. `pins` ascend.
+    pub(crate) fn reclaim(&mut self, pins: &[TxnId]) -> Vec<TxnId> {
+        let (gone, free) = self.pending.follow(pins);
+        free.into_iter().for_each(|extent| self.give(extent));
+        gone
     }
 
     /// Plans what the commit of `txn` writes: its record goes into the meta if it fits, and the records before it move to
@@ -286,14 +239,13 @@ impl Space {
     }
 
     /// The commit of `txn` is in place: what it took is taken, what it freed is pending, or free.
-    pub(crate) fn apply(&mut self, txn: TxnId, record: Record, freed: Vec<Freed>, pins: &[TxnId]) {
+    pub(crate) fn apply(&mut self, txn: TxnId, record: Record, freed: Vec<Freed>) {
         record.taken.iter().for_each(|extent| self.recorded.remove(*extent));
         record.freed.iter().for_each(|extent| self.recorded.insert(*extent));
         self.inline = record.inline;
         self.log = record.log;
-        self.reclaim(pins);
-        for Freed { extent, born } in freed {
-            self.place(Pending { extent, born, freed: txn }, pins);
+        for Freed { extent, .. } in self.pending.add(txn, freed) {
+            self.give(extent);
         }
     }
 }

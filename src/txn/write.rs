@@ -8,8 +8,9 @@ use std::sync::atomic::Ordering;
 use super::commit;
 use super::dirty::DirtyPages;
 use super::extents::ExtentSet;
+use super::pending::Freed;
 use super::savepoint::{Deferred, Marks};
-use super::space::{Freed, LogSpace, Space};
+use super::space::{LogSpace, Space};
 use super::{PageSource, Shared, Writer};
 use crate::bucket::{self, Bucket, BucketMut};
 use crate::error::{Error, Result};
@@ -92,8 +93,7 @@ impl WriteTxn {
         writer.prepare(shared)?;
         let catalog = Tree::from_record(&writer.meta.catalog, 0)?;
         // Readers may have left since the last commit.
-        let pins = shared.pins(&writer);
-        writer.space.as_mut().expect("prepared").reclaim(&pins);
+        writer.reclaim(shared);
         if writer.is_short_of_room(shared) {
             writer.make_durable(shared)?;
         }
