@@ -149,6 +149,24 @@ impl Database {
         ReadTxn::begin(&self.handles[shard], shard)
     }
 
+    /// Begins a read transaction that [`Database::snapshots`] shows under a label: who it is, for those who look for what makes
+    /// the file grow. The clones of it share the label. Takes a lock for a moment, as its end does.
+    ///
+    /// ```
+    /// # let db = folio::Database::in_memory()?;
+    /// let export = db.begin_read_labelled("nightly export")?;
+    /// let held = &db.snapshots()?[0];
+    /// assert_eq!((held.id, held.readers, &held.labels[0].label[..]), (export.id(), 1, "nightly export"));
+    /// # Ok::<(), folio::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::begin_read`].
+    pub fn begin_read_labelled(&self, label: &str) -> Result<ReadTxn> {
+        Ok(self.begin_read()?.labelled(label))
+    }
+
     /// Begins a write transaction. Waits for the one that is running, behind others who wait already.
     ///
     /// A thread that begins a second one while it holds the first waits for itself, for ever; see
@@ -335,8 +353,8 @@ impl Database {
     pub fn stats(&self) -> Result<Stats> {
         let shared = self.shared();
         let figures = shared.figures()?;
-        let pins = shared.readers.pins();
-        let oldest_pinned = pins.first().copied();
+        let sharers = shared.readers.sharers();
+        let oldest_pinned = sharers.keys().next().copied();
         let committed = |txn| figures.pinned.get(&txn)?.committed;
         let page_count = figures.meta.fields().page_count;
         let meta_pages = SLOT_PAGES.len() as u64;
@@ -356,7 +374,7 @@ impl Database {
             pending_pages,
             txn_id: figures.txn,
             durable_id: figures.durable,
-            pinned_snapshots: shared.readers.sharer_count(),
+            pinned_snapshots: sharers.values().sum(),
             oldest_pinned,
             oldest_age: oldest_pinned.and_then(committed).map(|at| at.elapsed()),
             held_bytes: held_pages * shared.options.page_len as u64,
@@ -364,6 +382,42 @@ impl Database {
             syncs: count(&shared.counters.syncs),
             bytes_written: count(&shared.counters.bytes_written),
         })
+    }
+
+    /// The snapshots that read transactions hold, the oldest first: how old each is, how many hold it and under which labels, and
+    /// what would become free without them. Does not wait for a running write transaction.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::stats`].
+    pub fn snapshots(&self) -> Result<Vec<PinnedSnapshot>> {
+        let shared = self.shared();
+        // Before the readers: of those pinned then, it knows all that are pinned now.
+        let figures = shared.figures()?;
+        let mut labels = shared.labels.list().into_iter().peekable();
+        let mut snapshots = Vec::new();
+        for (id, readers) in shared.readers.sharers() {
+            let figure = figures.pinned.get(&id);
+            if figure.is_none() && id < figures.txn {
+                // A reader that has not found the current snapshot yet.
+                continue;
+            }
+            while labels.next_if(|(txn, _)| *txn < id).is_some() {}
+            let labels = std::iter::from_fn(|| labels.next_if(|(txn, _)| *txn == id));
+            let labels =
+                labels.map(|(_, begun)| ReaderLabel { label: begun.label.to_string(), age: begun.at.elapsed() });
+            let is_held_anyway = id == figures.durable || id >= figures.txn;
+            let own_pages = figure.filter(|_| !is_held_anyway).map_or(0, |pin| pin.held.own);
+            snapshots.push(PinnedSnapshot {
+                id,
+                // One that the figures do not know yet has just been committed.
+                age: figure.and_then(|pin| pin.committed).map_or(Duration::ZERO, |at| at.elapsed()),
+                readers,
+                held_bytes: own_pages * shared.options.page_len as u64,
+                labels: labels.collect(),
+            });
+        }
+        Ok(snapshots)
     }
 
     /// Checks the whole file: every page's checksum and structure, the order of all keys, every count, and that each page is
@@ -456,13 +510,15 @@ pub struct Stats {
     pub txn_id: TxnId,
     /// The newest snapshot that is durable.
     pub durable_id: TxnId,
-    /// The number of read transactions.
+    /// The number of read transactions. [`Database::snapshots`] tells who they are.
     pub pinned_snapshots: u64,
     /// The oldest snapshot that a read transaction pins.
     pub oldest_pinned: Option<TxnId>,
     /// How long ago that snapshot was committed, or found at open.
     pub oldest_age: Option<Duration>,
-    /// Bytes of freed pages that only older read transactions hold back.
+    /// Bytes of freed pages that read transactions hold back, on their own or together: what would become free without all those
+    /// whose snapshot is neither the newest nor the last durable one, but for what the last durable commit sees too. How much each snapshot
+    /// holds back alone is in [`Database::snapshots`].
     pub held_bytes: u64,
     /// Commits since open.
     pub commits: u64,
@@ -470,4 +526,33 @@ pub struct Stats {
     pub syncs: u64,
     /// Bytes written since open.
     pub bytes_written: u64,
+}
+
+/// A snapshot that read transactions hold. See [`Database::snapshots`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct PinnedSnapshot {
+    /// The transaction that committed it.
+    pub id: TxnId,
+    /// How long ago it was committed, or found at open.
+    pub age: Duration,
+    /// How many read transactions hold it, clones included.
+    pub readers: u64,
+    /// Bytes of freed pages that no other snapshot sees: what would become free if the readers of just this one went. A page
+    /// that several snapshots see counts for none of them, until all but one are gone. Nothing counts for the newest snapshot and the
+    /// last durable one, which keep their pages with or without readers. As of the last commit; the next write transaction frees
+    /// what readers have let go of.
+    pub held_bytes: u64,
+    /// The labels of those of its read transactions that have one, in the order in which they began.
+    pub labels: Vec<ReaderLabel>,
+}
+
+/// The label of a read transaction. See [`Database::begin_read_labelled`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ReaderLabel {
+    /// What the transaction was called when it began.
+    pub label: String,
+    /// How long ago it began.
+    pub age: Duration,
 }

@@ -85,7 +85,7 @@ mod txn;
 
 pub use audit::{CheckReport, Problem};
 pub use bucket::{Bucket, BucketMut, BucketStats, Cursor, Entry, EntryMut, Range};
-pub use database::{Database, Stats};
+pub use database::{Database, PinnedSnapshot, ReaderLabel, Stats};
 pub use diff::{BucketChange, BucketDiff, Change, Diff};
 pub use error::{Error, Result};
 pub use optimistic::{Isolation, OptimisticBucket, OptimisticBucketMut, OptimisticRange, OptimisticTxn};

@@ -15,6 +15,7 @@ pub(crate) mod batch;
 pub(crate) mod commit;
 pub(crate) mod dirty;
 pub(crate) mod extents;
+pub(crate) mod labels;
 mod pending;
 pub(crate) mod read;
 pub(crate) mod readers;
@@ -31,6 +32,7 @@ use std::time::Instant;
 
 use batch::Batches;
 use dirty::DirtyPages;
+use labels::Labels;
 use pending::HeldPages;
 use readers::Readers;
 use space::Space;
@@ -60,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) store: Box<dyn Store>,
     maps: Maps,
     pub(crate) readers: Readers,
+    pub(crate) labels: Arc<Labels>,
     writer: WriterLock,
     pub(crate) batches: Batches,
     failed: AtomicBool,
@@ -138,6 +141,7 @@ impl Shared {
             options: settings,
             maps: Maps::default(),
             readers: Readers::new(&snapshot),
+            labels: Arc::default(),
             failed: AtomicBool::new(false),
             counters: Counters::default(),
             figures: Mutex::new(None),

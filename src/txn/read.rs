@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::labels::LabelGuard;
 use super::readers::PinIndex;
 use super::{PageSource, Shared, Snapshot};
 use crate::bucket::{Bucket, open_bucket};
@@ -16,11 +17,12 @@ use crate::tree::Tree;
 ///
 /// Taking one takes no lock and some tens of nanoseconds, and there may be as many as you like. It belongs to no thread: it can
 /// be sent, shared and cloned. While it is held, the pages that it can see are not reused; see
-/// [`crate::Database::stats`] for what is held back.
+/// [`crate::Database::snapshots`] for what is held back, and by whom.
 pub struct ReadTxn {
     handle: Arc<Handle>,
     pin: PinIndex,
     pub(super) snapshot: Snapshot,
+    label: Option<Arc<LabelGuard>>,
 }
 
 impl ReadTxn {
@@ -29,7 +31,13 @@ impl ReadTxn {
         handle.shared.check_process()?;
         let handle = Arc::clone(handle);
         let (pin, snapshot) = handle.shared.readers.pin(shard);
-        Ok(ReadTxn { handle, pin, snapshot })
+        Ok(ReadTxn { handle, pin, snapshot, label: None })
+    }
+
+    /// The same transaction, under a label.
+    pub(crate) fn labelled(mut self, label: &str) -> ReadTxn {
+        self.label = Some(Arc::new(self.handle.shared.labels.add(self.snapshot.txn, label)));
+        self
     }
 
     /// The transaction that committed this snapshot.
@@ -131,11 +139,11 @@ impl ReadTxn {
 }
 
 impl Clone for ReadTxn {
-    /// Shares the pin of the snapshot.
+    /// Shares the pin of the snapshot, and the label.
     fn clone(&self) -> ReadTxn {
         let handle = Arc::clone(&self.handle);
         handle.shared.readers.share(self.pin);
-        ReadTxn { handle, pin: self.pin, snapshot: self.snapshot }
+        ReadTxn { handle, pin: self.pin, snapshot: self.snapshot, label: self.label.clone() }
     }
 }
 

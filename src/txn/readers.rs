@@ -18,6 +18,7 @@
 //! `loom_tests` has a model checker go through all this; `sync` says what that takes.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicUsize;
 
 use super::Snapshot;
@@ -250,11 +251,18 @@ impl Readers {
         }
     }
 
-    /// How many read transactions there are.
-    pub(crate) fn sharer_count(&self) -> u64 {
-        let pinned = |entry: &&Entry| entry.txn.load(Ordering::SeqCst) != FREE;
-        let entries = self.shards.iter().flat_map(Shard::entries).filter(pinned);
-        entries.map(|entry| entry.sharers.load(Ordering::Relaxed)).sum()
+    /// The pinned snapshots, and how many read transactions hold each of them. A reader that is just looking for the current
+    /// snapshot may show at an older one.
+    pub(crate) fn sharers(&self) -> BTreeMap<TxnId, u64> {
+        let mut sharers = BTreeMap::new();
+        for entry in self.shards.iter().flat_map(Shard::entries) {
+            let txn = entry.txn.load(Ordering::SeqCst);
+            if txn != FREE {
+                // Not counted yet is one.
+                *sharers.entry(TxnId::new(txn)).or_default() += entry.sharers.load(Ordering::Relaxed).max(1);
+            }
+        }
+        sharers
     }
 
     /// The pinned snapshots, ascending, each as often as it is pinned (by transactions that do not share the pin).
