@@ -280,10 +280,12 @@ impl Shared {
     /// The snapshots that hold pages back, ascending: those of readers, the last durable one, the current one.
     pub(crate) fn pins(&self, writer: &Writer) -> Vec<TxnId> {
         let mut pins = self.readers.pins();
-        pins.push(writer.durable);
-        pins.push(writer.meta.txn());
-        pins.sort_unstable();
         pins.dedup();
+        for pin in [writer.durable, writer.meta.txn()] {
+            if let Err(at) = pins.binary_search(&pin) {
+                pins.insert(at, pin);
+            }
+        }
         pins
     }
 

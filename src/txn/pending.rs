@@ -163,12 +163,16 @@ impl Pending {
 
 /// What is in `before` and not in `now`; both ascend.
 fn missing(before: &[TxnId], now: &[TxnId]) -> Vec<TxnId> {
-    let mut now = now.iter().peekable();
-    let mut is_missing = |pin: &TxnId| {
-        while now.next_if(|&next| next < pin).is_some() {}
-        now.peek() != Some(&pin)
-    };
-    before.iter().copied().filter(|pin| is_missing(pin)).collect()
+    let (mut missing, mut at) = (Vec::new(), 0);
+    for &pin in before {
+        while now.get(at).is_some_and(|&next| next < pin) {
+            at += 1;
+        }
+        if now.get(at) != Some(&pin) {
+            missing.push(pin);
+        }
+    }
+    missing
 }
 
 #[cfg(test)]

@@ -267,8 +267,10 @@ impl Readers {
 
     /// The pinned snapshots, ascending, each as often as it is pinned (by transactions that do not share the pin).
     pub(crate) fn pins(&self) -> Vec<TxnId> {
-        let mut pins: Vec<TxnId> = self.shards.iter().flat_map(Shard::pins).map(TxnId::new).collect();
-        pins.sort_unstable();
+        let mut pins = Vec::new();
+        self.shards.iter().flat_map(Shard::pins).for_each(|pin| pins.push(TxnId::new(pin)));
+        // Those who came after each other stand behind each other: this sort makes use of it.
+        pins.sort();
         pins
     }
 }
