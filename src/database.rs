@@ -333,7 +333,8 @@ impl Database {
         }
     }
 
-    /// Makes every commit durable that was relaxed. Waits for a running write transaction.
+    /// Makes every commit durable that was relaxed. Waits for a running write transaction, for ever if it is this thread's. For a
+    /// single commit, [`Database::wait_durable`] may have less to do.
     ///
     /// # Errors
     ///
@@ -342,6 +343,44 @@ impl Database {
     pub fn sync(&self) -> Result<()> {
         self.check_writable()?;
         self.shared().sync()
+    }
+
+    /// The newest transaction that is durable for certain: it and all before it survive a power cut. Takes no lock and waits for nobody.
+    ///
+    /// What an open has found may be in the page cache alone, if whoever had the file before was killed. Then this is an older
+    /// transaction, or 0 where none is known, until the first write transaction, [`Database::sync`] or [`Database::wait_durable`].
+    pub fn durable_id(&self) -> TxnId {
+        self.shared().durable.id()
+    }
+
+    /// Returns once the transaction `id` is durable, and with it all before it.
+    ///
+    /// If it is not, and no other thread is at it, this one syncs: everything that is committed by then. Threads that wait at the same
+    /// time share one sync. It waits for a running write transaction, but not for one that began in this thread.
+    ///
+    /// ```
+    /// # use folio::{Durability, Options};
+    /// # let db = Options::new().durability(Durability::Relaxed).open_in_memory()?;
+    /// let id = db.exec(|txn| {
+    ///     txn.bucket_mut("orders")?.put("1", "paid")?;
+    ///     Ok(txn.id())
+    /// })?;
+    /// assert!(db.durable_id() < id);
+    /// db.wait_durable(id)?; // before the receipt goes out
+    /// assert!(db.durable_id() >= id);
+    /// # Ok::<(), folio::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotCommitted`] if there is no such transaction yet: an id that [`WriteTxn::id`] foretold and that came to nothing.
+    /// [`Error::WriteTxnOpen`] if this thread has begun the write transaction that is running. [`Error::Io`] if the sync fails, and
+    /// [`Error::Failed`] if it failed in another thread: then what is not durable may never be. Those of [`Database::sync`].
+    pub fn wait_durable(&self, id: TxnId) -> Result<()> {
+        if self.durable_id() < id {
+            self.check_writable()?;
+        }
+        self.shared().wait_durable(id)
     }
 
     /// Figures about the database: its file, its pages by state, its pinned snapshots. Does not wait for a running write
@@ -373,7 +412,7 @@ impl Database {
             free_pages: figures.free_pages,
             pending_pages,
             txn_id: figures.txn,
-            durable_id: figures.durable,
+            durable_id: self.durable_id(),
             pinned_snapshots: sharers.values().sum(),
             oldest_pinned,
             oldest_age: oldest_pinned.and_then(committed).map(|at| at.elapsed()),
@@ -508,7 +547,7 @@ pub struct Stats {
     pub pending_pages: u64,
     /// The newest snapshot.
     pub txn_id: TxnId,
-    /// The newest snapshot that is durable.
+    /// The newest snapshot that is durable for certain. See [`Database::durable_id`].
     pub durable_id: TxnId,
     /// The number of read transactions. [`Database::snapshots`] tells who they are.
     pub pinned_snapshots: u64,

@@ -96,6 +96,15 @@ pub enum Error {
     },
     /// A savepoint that is released, or that the transaction has gone back past, or of another transaction.
     NoSavepoint,
+    /// A transaction id that nothing has been committed under yet.
+    NotCommitted {
+        /// The id.
+        id: u64,
+        /// The newest transaction that is committed.
+        newest: u64,
+    },
+    /// This thread has begun the write transaction that is running, and was to wait for its end.
+    WriteTxnOpen,
     /// The database was opened before a `fork` and is used in the child.
     Forked,
     /// Two snapshots of different databases, where two of one are needed.
@@ -138,6 +147,8 @@ impl Error {
             Error::Conflict { ref bucket, ref key } => Error::Conflict { bucket: bucket.clone(), key: key.clone() },
             Error::NoSavepoint => Error::NoSavepoint,
             Error::OtherDatabase => Error::OtherDatabase,
+            Error::NotCommitted { id, newest } => Error::NotCommitted { id, newest },
+            Error::WriteTxnOpen => Error::WriteTxnOpen,
             Error::Forked => Error::Forked,
             Error::Other(ref error) => Error::other(error.to_string()),
         }
@@ -197,6 +208,16 @@ impl fmt::Display for Error {
                 f,
                 "the savepoint is gone: released, rolled back past, or of another transaction; take a new one"
             ),
+            Error::NotCommitted { id, newest } => write!(
+                f,
+                "transaction {id} is not committed, the newest is {newest}; wait for an id that a commit has answered"
+            ),
+            Error::WriteTxnOpen => {
+                write!(
+                    f,
+                    "this thread has begun a write transaction that is still open; commit or drop it before you wait"
+                )
+            }
             Error::Forked => write!(f, "the database was opened before a fork; open it anew in the child"),
             Error::OtherDatabase => {
                 write!(f, "the two snapshots are of different databases; take both from the same one")

@@ -71,6 +71,7 @@ pub struct Options {
     pub(crate) page_size: u32,
     pub(crate) durability: Durability,
     pub(crate) sync_bytes: u64,
+    pub(crate) sync_interval: Option<Duration>,
     pub(crate) dirty_limit: usize,
     pub(crate) max_size: u64,
     pub(crate) read_only: bool,
@@ -87,6 +88,7 @@ impl Default for Options {
             page_size: 4096,
             durability: Durability::Durable,
             sync_bytes: 64 << 20,
+            sync_interval: None,
             dirty_limit: 256 << 20,
             max_size: u64::MAX,
             read_only: false,
@@ -121,6 +123,14 @@ impl Options {
     /// A relaxed commit that brings the bytes written since the last sync to this number syncs. Default: 64 MiB.
     pub fn sync_bytes(mut self, sync_bytes: u64) -> Options {
         self.sync_bytes = sync_bytes;
+        self
+    }
+
+    /// A relaxed commit that comes at least this long after the last sync syncs. [`Duration::ZERO`]: every one. Default: only
+    /// [`Options::sync_bytes`] counts. There is no background thread: after the last commit of all, [`Database::sync`] syncs, or the
+    /// close.
+    pub fn sync_interval(mut self, sync_interval: Duration) -> Options {
+        self.sync_interval = Some(sync_interval);
         self
     }
 
@@ -214,6 +224,7 @@ impl Options {
         let dirty_limit = self.dirty_limit.max(DIRTY_PAGES_MIN * others.page_len);
         let agrees = [
             ("max_size", [defaults.max_size, others.max_size].contains(&self.max_size)),
+            ("sync_interval", [defaults.sync_interval, others.sync_interval].contains(&self.sync_interval)),
             ("sync_bytes", [defaults.sync_bytes, others.sync_bytes].contains(&self.sync_bytes)),
             ("dirty_limit", self.dirty_limit == defaults.dirty_limit || dirty_limit == others.dirty_limit),
             ("verify", [defaults.verify, others.verify].contains(&self.verify)),

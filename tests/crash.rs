@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use folio::disk::{MemoryStore, Unsynced};
-use folio::{Database, Durability, Options, ReadTxn};
+use folio::{Database, Durability, Options, ReadTxn, TxnId};
 
 type Model = BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>;
 
@@ -29,6 +29,10 @@ struct History {
     first_id: u64,
     /// From operation `.0` on, state `.1` is durable.
     durable: Vec<(usize, usize)>,
+    /// A transaction that somebody is going to wait for.
+    waited_for: Option<TxnId>,
+    /// The state that a process, opening the file that a killed one left at the cut, knows to be durable.
+    known_durable: usize,
 }
 
 fn value(rng: &mut fastrand::Rng) -> Vec<u8> {
@@ -116,8 +120,17 @@ impl History {
         base.record();
         let db = options.open_store(base).unwrap();
         let first_id = db.begin_read().unwrap().id().get();
-        let mut history =
-            History { rng, options, disk: base.clone(), states, commits: Vec::new(), first_id, durable: vec![(0, 0)] };
+        let mut history = History {
+            rng,
+            options,
+            disk: base.clone(),
+            states,
+            commits: Vec::new(),
+            first_id,
+            durable: vec![(0, 0)],
+            waited_for: None,
+            known_durable: 0,
+        };
         let mut reader = None;
         for _ in 0..length {
             history.step(&db);
@@ -170,6 +183,24 @@ impl History {
         if !relaxed {
             self.durable.push((self.now(), self.states.len() - 1));
         }
+        self.wait(db);
+    }
+
+    /// Sometimes waits for a commit, not always the last. What the database says to be durable must be so.
+    fn wait(&mut self, db: &Database) {
+        let newest = db.begin_read().unwrap().id();
+        if self.rng.u32(..6) == 0 {
+            self.waited_for = Some(newest);
+        }
+        if let Some(id) = self.waited_for.filter(|_| self.rng.u32(..3) == 0) {
+            db.wait_durable(id).unwrap();
+            self.waited_for = None;
+            self.durable.push((self.now(), (id.get() - self.first_id) as usize));
+        }
+        // Before the first write of all it may be an older one than was found.
+        if let Some(state) = db.durable_id().get().checked_sub(self.first_id) {
+            self.durable.push((self.now(), state as usize));
+        }
     }
 
     /// The states that may be found after a cut: from the last that was durable to the last that had begun.
@@ -197,7 +228,7 @@ impl History {
     /// One crash: open, check, three more commits, reopen, check; sometimes those commits run into a second cut.
     fn crash(&mut self, cut: usize, survives: impl FnMut(Unsynced) -> bool) {
         let image = self.disk.crash(cut, survives);
-        let (disk, db, state) = self.open(&image, [9; 16], cut, 0);
+        let (disk, db, state) = self.open(&image, [9; 16], cut, self.known_durable);
         let model = self.states[state].clone();
         if self.rng.u32(..8) > 0 {
             return go_on(&mut self.rng, &self.options, &disk, db, model);
@@ -220,7 +251,10 @@ impl History {
             // The process dies, the machine does not: nothing is lost that was acknowledged.
             let image = self.disk.crash(cut, |_| true);
             let acknowledged = self.commits.iter().filter(|commit| commit.acknowledged <= cut).count();
-            self.open(&image, BOOT, cut, acknowledged);
+            let (_, db, _) = self.open(&image, BOOT, cut, acknowledged);
+            // Opening writes nothing. So if the machine dies next, the disk is as if it had died at once.
+            self.known_durable = db.durable_id().get().saturating_sub(self.first_id) as usize;
+            drop(db);
 
             let parts = self.disk.unsynced(cut);
             self.crash(cut, |_| true);

@@ -43,15 +43,17 @@ impl Both<'_> {
 enum Step {
     Commit(Durability, fn(&mut Both<'_>) -> Result<()>),
     Sync,
+    /// Waits until the newest snapshot is durable.
+    Wait,
     /// Pins the newest snapshot, or lets go of the one that is pinned.
     Pin,
     Unpin,
 }
 
 use Durability::{Durable, Relaxed};
-use Step::{Commit, Pin, Sync, Unpin};
+use Step::{Commit, Pin, Sync, Unpin, Wait};
 
-const HISTORY: [Step; 17] = [
+const HISTORY: [Step; 19] = [
     Commit(Durable, |both| (0..60).try_for_each(|n| both.put("a", format!("{n:03}"), vec![1; 100]))),
     Commit(Durable, |both| (0..4).try_for_each(|n| both.put("large", format!("{n}"), vec![n; 9000 * n as usize]))),
     Pin,
@@ -81,6 +83,8 @@ const HISTORY: [Step; 17] = [
     // A relaxed commit that syncs by itself: more than `sync_bytes`.
     Commit(Relaxed, |both| both.put("large", "synced", vec![9; 200_000])),
     Commit(Durable, |both| both.put("b", "k", vec![11; 10])),
+    Commit(Relaxed, |both| both.put("a", "waited for", vec![12; 300])),
+    Wait,
     Commit(Durable, |_| Ok(())),
 ];
 
@@ -146,6 +150,10 @@ impl Run {
                 Ok(()) => self.durable = self.committed,
                 Err(error) => self.error(db, &error),
             },
+            Wait => match db.wait_durable(db.begin_read().unwrap().id()) {
+                Ok(()) => self.durable = self.committed,
+                Err(error) => self.error(db, &error),
+            },
             Commit(durability, change) => {
                 let mut model = self.states[&self.committed].clone();
                 match self.commit(db, *durability, *change, &mut model) {
@@ -192,6 +200,13 @@ impl Run {
         };
         assert!(!self.has_failed || matches!(db.sync(), Err(Error::Failed)));
         let txn = db.begin_read().unwrap();
+        // What is said to be durable must be there after a power cut.
+        assert!(db.durable_id().get() >= self.durable);
+        self.durable = db.durable_id().get();
+        db.wait_durable(db.durable_id()).unwrap();
+        if self.has_failed && db.durable_id() < txn.id() {
+            assert!(matches!(db.wait_durable(txn.id()), Err(Error::Failed)));
+        }
         let id = txn.id().get();
         // A commit that was visible when its sync failed stays so for this process, which writes no more.
         assert!(id == self.committed || self.has_failed && id == self.committed + 1);

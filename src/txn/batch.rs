@@ -89,6 +89,7 @@ impl Batches {
         let mut gathering = self.gathering();
         while gathering.has_begun {
             if let Some(batch) = gathering.passed.take() {
+                shared.take_over_writing();
                 return Ok(batch);
             }
             gathering.waiting += 1;

@@ -79,14 +79,12 @@ pub(super) fn commit(txn: &mut WriteTxn, durability: Durability) -> Result<TxnId
     writer.unsynced_len += written_len;
     writer.history.insert(fields.txn, Committed { at: Instant::now(), page_count: fields.page_count });
     if durability == Durability::Durable {
-        writer.durable = fields.txn;
-        writer.durable_slot = slot;
-        writer.unsynced_len = 0;
+        writer.keep_slot(&shared);
     }
     writer.reclaim(&shared);
     writer.space.as_mut().expect("prepared at begin").apply(fields.txn, record, freed);
     writer.report(&shared);
-    if writer.unsynced_len >= shared.options.sync_bytes {
+    if writer.is_sync_due(&shared.options) {
         writer.make_durable(&shared)?;
     }
     writer.cut_store(&shared);

@@ -14,6 +14,7 @@
 pub(crate) mod batch;
 pub(crate) mod commit;
 pub(crate) mod dirty;
+pub(crate) mod durable;
 pub(crate) mod extents;
 pub(crate) mod labels;
 mod pending;
@@ -28,10 +29,12 @@ pub(crate) mod write;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::time::Instant;
+use std::thread::{self, ThreadId};
+use std::time::{Duration, Instant};
 
 use batch::Batches;
 use dirty::DirtyPages;
+use durable::Durable;
 use labels::Labels;
 use pending::HeldPages;
 use readers::Readers;
@@ -63,6 +66,7 @@ pub(crate) struct Shared {
     maps: Maps,
     pub(crate) readers: Readers,
     pub(crate) labels: Arc<Labels>,
+    pub(crate) durable: Durable,
     writer: WriterLock,
     pub(crate) batches: Batches,
     failed: AtomicBool,
@@ -81,6 +85,7 @@ pub(crate) struct Shared {
 pub(crate) struct Settings {
     pub(crate) page_len: usize,
     pub(crate) sync_bytes: u64,
+    pub(crate) sync_interval: Option<Duration>,
     pub(crate) dirty_limit: usize,
     pub(crate) max_size: u64,
     pub(crate) read_only: bool,
@@ -125,6 +130,7 @@ impl Shared {
         let settings = Settings {
             page_len: fields.page_len,
             sync_bytes: options.sync_bytes,
+            sync_interval: options.sync_interval,
             dirty_limit: options.dirty_limit.max(DIRTY_PAGES_MIN * fields.page_len),
             max_size: options.max_size,
             read_only: options.read_only,
@@ -136,12 +142,14 @@ impl Shared {
             page_count: fields.page_count,
             map: 0,
         };
+        let recovered_durable = recovered.durable;
         let writer = Writer::new(recovered);
         let shared = Shared {
             options: settings,
             maps: Maps::default(),
             readers: Readers::new(&snapshot),
             labels: Arc::default(),
+            durable: Durable::new(recovered_durable),
             failed: AtomicBool::new(false),
             counters: Counters::default(),
             figures: Mutex::new(None),
@@ -266,6 +274,16 @@ impl Shared {
         if self.failed.load(Ordering::Acquire) { Err(Error::Failed) } else { Ok(Some(seat)) }
     }
 
+    /// Whether the write transaction that is running began in this thread.
+    fn is_writing(&self) -> bool {
+        self.writer.queue().holder == Some(thread::current().id())
+    }
+
+    /// The write transaction goes on in this thread.
+    fn take_over_writing(&self) {
+        self.writer.queue().holder = Some(thread::current().id());
+    }
+
     pub(crate) fn unlock_writer(&self, writer: Box<Writer>) {
         self.writer.unlock(writer);
     }
@@ -377,6 +395,8 @@ pub(crate) struct Writer {
     ready_end: u64,
     /// Bytes written since the last sync.
     unsynced_len: u64,
+    /// When the current snapshot last became durable.
+    synced_at: Instant,
     /// When snapshots that may still be pinned were committed, and their page counts.
     history: BTreeMap<TxnId, Committed>,
     staging: Box<[u8]>,
@@ -404,6 +424,7 @@ impl Writer {
             file_len: recovered.file_len,
             ready_end: fields.page_count,
             unsynced_len: 0,
+            synced_at: committed.at,
             history: BTreeMap::from([(fields.txn, committed)]),
             staging: Box::default(),
             meta: recovered.meta,
@@ -446,7 +467,9 @@ impl Writer {
             }
         }
         shared.write_meta(&self.meta, self.slot)?;
-        shared.sync_store(None)
+        shared.sync_store(None)?;
+        shared.durable.reach(self.meta.txn());
+        Ok(())
     }
 
     /// Leaves the figures where others can see them. Of the pinned snapshots, only what has changed is said anew.
@@ -558,11 +581,24 @@ impl Writer {
 
     /// The current snapshot has become durable: its slot is the one to keep, and the one before may be let go.
     fn is_durable(&mut self, shared: &Shared) {
+        self.keep_slot(shared);
+        self.reclaim(shared);
+        self.report(shared);
+    }
+
+    /// The current snapshot has become the last durable commit.
+    fn keep_slot(&mut self, shared: &Shared) {
         self.durable = self.meta.txn();
         self.durable_slot = self.slot;
         self.unsynced_len = 0;
-        self.reclaim(shared);
-        self.report(shared);
+        self.synced_at = Instant::now();
+        shared.durable.reach(self.durable);
+    }
+
+    /// Whether the options would have the current snapshot made durable, if it is not.
+    fn is_sync_due(&self, options: &Settings) -> bool {
+        let is_late = |interval| self.synced_at.elapsed() >= interval;
+        self.unsynced_len >= options.sync_bytes || options.sync_interval.is_some_and(is_late)
     }
 }
 
@@ -611,11 +647,16 @@ struct Queue {
     next: u64,
     serving: u64,
     writer: Option<Box<Writer>>,
+    /// The thread that took the writer, if one has it.
+    holder: Option<ThreadId>,
 }
 
 impl WriterLock {
     fn new(writer: Box<Writer>) -> WriterLock {
-        WriterLock { queue: Mutex::new(Queue { next: 0, serving: 0, writer: Some(writer) }), turn: Condvar::new() }
+        WriterLock {
+            queue: Mutex::new(Queue { next: 0, serving: 0, writer: Some(writer), holder: None }),
+            turn: Condvar::new(),
+        }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -634,6 +675,7 @@ impl WriterLock {
             if queue.serving == ticket
                 && let Some(writer) = queue.writer.take()
             {
+                queue.holder = Some(thread::current().id());
                 return Some(writer);
             }
             queue = self.turn.wait(queue).unwrap_or_else(PoisonError::into_inner);
@@ -643,6 +685,7 @@ impl WriterLock {
     fn unlock(&self, writer: Box<Writer>) {
         let mut queue = self.queue();
         queue.writer = Some(writer);
+        queue.holder = None;
         queue.serving += 1;
         drop(queue);
         self.turn.notify_all();

@@ -213,6 +213,11 @@ impl Readers {
         self.current.store(txn, Ordering::SeqCst);
     }
 
+    /// The id of the current snapshot.
+    pub(crate) fn current(&self) -> TxnId {
+        TxnId::new(self.current.load(Ordering::SeqCst))
+    }
+
     /// Pins the current snapshot.
     #[inline]
     pub(crate) fn pin(&self, shard: usize) -> (PinIndex, Snapshot) {

@@ -5,7 +5,7 @@ use crate::disk::store::Store;
 use crate::error::{Error, Result};
 use crate::page::meta::{DIGEST_PAGES_MAX, META_LEN, Meta, Slot, Trust, VERSION};
 use crate::page::space_log::{self, Extent, PAGE_COUNT_MAX};
-use crate::page::{self, BESIDE_END, PAGE_LEN_MAX, PAGE_LEN_MIN, SLOT_PAGES, is_slot};
+use crate::page::{self, BESIDE_END, PAGE_LEN_MAX, PAGE_LEN_MIN, SLOT_PAGES, TxnId, is_slot};
 use crate::tree::Tree;
 
 /// No transaction has a higher id: a file that says so was forged, and leaves no room for the next.
@@ -19,6 +19,8 @@ pub(crate) struct Recovered {
     pub(crate) is_other_refused: bool,
     /// The other slot has the same commit, so that one survives the loss of either.
     pub(crate) is_sealed: bool,
+    /// The newest transaction that is known to be on the disk, and not in the page cache alone; 0 for none.
+    pub(crate) durable: TxnId,
     pub(crate) file_len: u64,
 }
 
@@ -30,9 +32,11 @@ pub(crate) fn recover(store: &dyn Store) -> Result<Recovered> {
     slots.sort_by_key(|(slot, meta)| (std::cmp::Reverse(meta.txn()), meta.trust() != Trust::Synced, *slot));
     let mut is_other_refused = false;
     let is_sealed = slots.len() == 2 && slots.iter().all(|(_, meta)| meta.txn() == slots[0].1.txn());
+    // When a slot is written the other one holds the last durable commit (I4).
+    let durable = slots.get(1).map_or(TxnId::default(), |(_, older)| older.txn());
     for (slot, meta) in slots {
         if is_trusted(store, &meta, file_len)? {
-            return Ok(Recovered { meta, slot, is_other_refused, is_sealed, file_len });
+            return Ok(Recovered { meta, slot, is_other_refused, is_sealed, durable, file_len });
         }
         is_other_refused = true;
     }
