@@ -129,3 +129,43 @@ fn t19_a_reader_holds_back_what_it_sees_and_no_more() -> Result<()> {
     assert_sound(&db);
     Ok(())
 }
+
+/// T19, in numbers: everything is overwritten again and again under one snapshot, and under eight that were taken along the way.
+#[test]
+fn t19_the_file_grows_by_what_its_snapshots_see() -> Result<()> {
+    for (snapshots, limit) in [(1, 2.5), (8, 10.0)] {
+        let db = Database::in_memory()?;
+        let put = |keys: std::ops::Range<u32>, fill: u8| {
+            db.exec(|txn| {
+                let mut b = txn.bucket_mut("b")?;
+                keys.into_iter().try_for_each(|n| b.put(n.to_be_bytes(), [fill; 150]))
+            })
+        };
+        put(0..10_000, 0)?;
+        let before = db.stats()?.page_count;
+        let mut held = Vec::new();
+        for commit in 0..200u32 {
+            if commit % (200 / snapshots) == 0 {
+                held.push((db.begin_read()?, commit));
+            }
+            let first = commit % 10 * 1000;
+            put(first..first + 1000, (commit / 10 + 1) as u8)?;
+        }
+        let after = db.stats()?.page_count;
+        println!("{snapshots} snapshots: {before} pages became {after}");
+        assert!((after as f64) < before as f64 * limit, "{snapshots} snapshots: {before} pages became {after}");
+        // Each sees other pages, all overwritten by now, but for those that the next one sees, too.
+        let held_bytes: Vec<u64> = db.snapshots()?.iter().map(|snapshot| snapshot.held_bytes).collect();
+        assert!(held_bytes.iter().all(|&bytes| bytes >= before * 4096 * 9 / 10), "{held_bytes:?}");
+        for (reader, commit) in &held {
+            let fill = |n: u32| (commit / 10 + u32::from(n < commit % 10 * 1000)) as u8;
+            let b = reader.bucket("b")?.unwrap();
+            assert!(b.iter().zip(0..).all(|(entry, n)| entry.unwrap().1 == [fill(n); 150]));
+        }
+        drop(held);
+        put(0..1, 0)?;
+        assert_eq!(db.stats()?.held_bytes, 0);
+        assert_sound(&db);
+    }
+    Ok(())
+}

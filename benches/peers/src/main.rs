@@ -4,6 +4,7 @@
 //!     cargo run --release -- --quick           fewer entries and rounds: under a minute
 //!     cargo run --release -- --only get        the workloads whose names contain "get"
 //!     cargo run --release -- big-load --engine folio --gib 4 --dirty-limit-mib 64
+//!     cargo run --release -- bloat             how far files grow while snapshots are held
 //!
 //! Each engine runs in a process of its own that lives through all rounds. The parent (`rounds.rs`) tells them over
 //! pipes which workload to run, one engine at a time, in turns; takes the medians; and prints a Markdown table or JSON
@@ -12,6 +13,7 @@
 //! Linux only: memory is read from `/proc`.
 
 mod big_load;
+mod bloat;
 mod data;
 mod engine;
 mod floors;
@@ -54,6 +56,8 @@ struct Cli {
 enum Command {
     /// Load much in one transaction with little memory, and report the peak
     BigLoad(BigLoadArgs),
+    /// Overwrite everything while snapshots are held, and report how far the files grow
+    Bloat(BloatArgs),
     /// One engine, driven over a pipe by the parent
     #[command(hide = true)]
     Worker(WorkerArgs),
@@ -112,6 +116,25 @@ struct BigLoadArgs {
 }
 
 #[derive(Args)]
+struct BloatArgs {
+    /// Engines to run
+    #[arg(long, value_delimiter = ',', default_value = "lmdb,folio")]
+    engines: Vec<String>,
+    #[arg(long, default_value = "24+150")]
+    data_set: String,
+    #[arg(long, default_value_t = 100_000)]
+    entries: usize,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where the database files go, in a directory that is deleted at the end [default: beside this program]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
 pub struct WorkerArgs {
     #[arg(long)]
     pub engine: String,
@@ -149,6 +172,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => run(&cli.run),
         Some(Command::BigLoad(args)) => big_load(&args),
+        Some(Command::Bloat(args)) => bloat(&args),
         Some(Command::Worker(args)) => work(&args),
     };
     match done {
@@ -219,6 +243,18 @@ fn big_load(args: &BigLoadArgs) -> Result<()> {
         print!("{}", outcome.markdown());
     }
     Ok(dir.close()?)
+}
+
+fn bloat(args: &BloatArgs) -> Result<()> {
+    let dir = directory(args.dir.as_deref())?;
+    let outcome = bloat::run(&args.engines, DataSet::named(&args.data_set)?, args.entries, args.seed, dir.path())?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&outcome)?);
+    } else {
+        print!("{}", outcome.markdown());
+    }
+    dir.close()?;
+    outcome.check()
 }
 
 fn work(args: &WorkerArgs) -> Result<()> {
