@@ -74,31 +74,10 @@ fn in_time<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
     receiver.recv_timeout(Duration::from_secs(5)).expect("it comes to an end without a panic")
 }
 
-/// A catalog whose branches have one child many times over: 10^20 names, in eleven pages.
-fn bomb() -> Vec<u8> {
-    let depth = 11;
-    let mut image = image(|db| {
-        db.exec(|txn| {
-            (0..100).try_for_each(|n| txn.bucket_mut(&format!("bucket {n}")).map(|_| ()))?;
-            txn.bucket_mut("big")?.put("k", vec![1; PAGE * 14])
-        })
-        .unwrap();
-    });
-    let slot = newest(&image);
-    let root = u64_at(&image, slot + 56);
-    // The catalog is a single leaf or a branch over leaves: take one leaf, and the pages of the large value for branches.
-    let leaf = match image[root as usize * PAGE + 4] {
-        1 => root,
-        _ => {
-            let branch = &image[root as usize * PAGE..][..PAGE];
-            u64_at(branch, 32 + u16_at(branch, 28).next_multiple_of(8) + u16_at(branch, 6) * 4)
-        }
-    };
-    let (record, _) = find(&image, b"k");
-    let first = u64_at(&image, record + 3) as usize;
-    let mut below = leaf;
-    for level in 1..depth {
-        let no = first + level;
+/// Makes pages from `first` on branches of levels 1 to `count`, each of which has the one below a hundred times over, and the first of
+/// them the page `below`. Answers the last one.
+fn forge_branches(image: &mut [u8], first: usize, mut below: u64, count: usize) -> u64 {
+    for (no, level) in (first..).zip(1..=count) {
         let page = &mut image[no * PAGE..][..PAGE];
         page.fill(0);
         let count = 100u16;
@@ -121,6 +100,32 @@ fn bomb() -> Vec<u8> {
         seal_page(page);
         below = no as u64;
     }
+    below
+}
+
+/// A catalog whose branches have one child many times over: 10^20 names, in eleven pages.
+fn bomb() -> Vec<u8> {
+    let depth = 11;
+    let mut image = image(|db| {
+        db.exec(|txn| {
+            (0..100).try_for_each(|n| txn.bucket_mut(&format!("bucket {n}")).map(|_| ()))?;
+            txn.bucket_mut("big")?.put("k", vec![1; PAGE * 14])
+        })
+        .unwrap();
+    });
+    let slot = newest(&image);
+    let root = u64_at(&image, slot + 56);
+    // The catalog is a single leaf or a branch over leaves: take one leaf, and the pages of the large value for branches.
+    let leaf = match image[root as usize * PAGE + 4] {
+        1 => root,
+        _ => {
+            let branch = &image[root as usize * PAGE..][..PAGE];
+            u64_at(branch, 32 + u16_at(branch, 28).next_multiple_of(8) + u16_at(branch, 6) * 4)
+        }
+    };
+    let (record, _) = find(&image, b"k");
+    let first = u64_at(&image, record + 3) as usize;
+    let below = forge_branches(&mut image, first + 1, leaf, depth - 1);
     forge_metas(&mut image, |slot| {
         set(slot, 56, below.to_le_bytes());
         set(slot, 64, u64::MAX.to_le_bytes());
@@ -140,6 +145,73 @@ fn buckets_of_a_catalog_that_shares_its_children() {
 fn check_of_a_catalog_that_shares_its_children() {
     let report = in_time(|| open(&bomb()).check().unwrap());
     assert!(!report.is_ok());
+}
+
+/// Two trees that share their children with themselves, and maybe with each other: pages that are passed over unseen do not tell.
+#[test]
+fn diff_of_trees_that_share_their_children() {
+    let whole = image(|db| {
+        db.exec(|txn| {
+            txn.bucket_mut("a")?.put("k of a", "v")?;
+            txn.bucket_mut("b")?.put("k of b", "v")?;
+            txn.bucket_mut("disorder")?.put("l 1", "v")?;
+            txn.bucket_mut("disorder")?.put("l 2", "v")?;
+            txn.bucket_mut("pages")?.put("large", vec![1; PAGE * 24])
+        })
+        .unwrap();
+    });
+    let page_of = |key: &[u8]| (find(&whole, key).0 / PAGE) as u64;
+    let (a, b, disorder) = (page_of(b"k of a"), page_of(b"k of b"), page_of(b"l 1"));
+    let first = u64_at(&whole, find(&whole, b"large").0 + 7) as usize;
+    // What lies below both, the first key behind the last where nothing is verified, and branches above.
+    let cases =
+        [(a, b, 11, 11), (a, a, 11, 11), (a, first as u64 + 3, 11, 7), (disorder, disorder, 11, 11), (a, a, 11, 1)];
+    for (n, (below_a, below_b, count_a, count_b)) in cases.into_iter().enumerate() {
+        for verify in [Verify::Once, Verify::Never] {
+            let mut image = whole.clone();
+            let slot = disorder as usize * PAGE + 32;
+            let (one, two): ([u8; 8], [u8; 8]) =
+                (image[slot..slot + 8].try_into().unwrap(), image[slot + 8..slot + 16].try_into().unwrap());
+            set(&mut image, slot, two);
+            set(&mut image, slot + 8, one);
+            reseal(&mut image, slot);
+            let root_a = forge_branches(&mut image, first, below_a, count_a);
+            let root_b = forge_branches(&mut image, first + 12, below_b, count_b);
+            if n == 2 {
+                // The upper ones of b stand on the lower ones of a.
+                for (no, level) in (first + 12..).zip(5..5 + count_b) {
+                    image[no * PAGE + 5] = level as u8;
+                    reseal(&mut image, no * PAGE);
+                }
+            }
+            let depth_b = if n == 2 { 4 + count_b } else { count_b } + 1;
+            for (key, root, depth) in [(b"a", root_a, count_a + 1), (b"b", root_b, depth_b)] {
+                let (record, _) = find(&image, key);
+                set(&mut image, record + 3, root.to_le_bytes());
+                set(&mut image, record + 11, u64::MAX.to_le_bytes());
+                image[record + 19] = depth as u8;
+                reseal(&mut image, record);
+            }
+            let last = in_time(move || {
+                let db = Options::new().verify(verify).open_store(&MemoryStore::with_image(&image)).unwrap();
+                let old = db.begin_read().unwrap();
+                db.exec(|txn| {
+                    txn.rename_bucket("a", "c")?;
+                    txn.rename_bucket("b", "a")
+                })
+                .unwrap();
+                let new = db.begin_read().unwrap();
+                [(&old, &new), (&new, &old)].map(|(old, new)| {
+                    // Into the bucket of that name, and if there is a first difference, on to the end.
+                    let bucket = old.diff(new).unwrap().next().unwrap();
+                    bucket.and_then(|bucket| bucket.map(|change| change.map(drop)).last().transpose())
+                })
+            });
+            for last in last {
+                assert!(matches!(last, Err(Error::Corrupt { .. })), "case {n}, {verify:?}: {last:?}");
+            }
+        }
+    }
 }
 
 /// `TxnId::next` overflows.
