@@ -5,6 +5,8 @@
 //!     cargo run --release -- --only get        the workloads whose names contain "get"
 //!     cargo run --release -- big-load --engine folio --gib 4 --dirty-limit-mib 64
 //!     cargo run --release -- bloat             how far files grow while snapshots are held
+//!     cargo run --release -- diff --entries 10000000
+//!     cargo run --release -- group-commit      threads that share commits, and threads that do not
 //!
 //! Each engine runs in a process of its own that lives through all rounds. The parent (`rounds.rs`) tells them over
 //! pipes which workload to run, one engine at a time, in turns; takes the medians; and prints a Markdown table or JSON
@@ -15,9 +17,11 @@
 mod big_load;
 mod bloat;
 mod data;
+mod diff;
 mod engine;
 mod floors;
 mod folio;
+mod group_commit;
 mod lmdb;
 mod memory;
 mod report;
@@ -35,8 +39,10 @@ use tempfile::TempDir;
 
 use crate::big_load::BigLoad;
 use crate::data::{Data, DataSet};
+use crate::diff::Diff;
 use crate::engine::{Engine, Result, Visit, with_engine};
 use crate::floors::Floors;
+use crate::group_commit::GroupCommit;
 use crate::report::{Head, Machine};
 use crate::rounds::{FLOORS, Plan};
 use crate::worker::{Hello, serve};
@@ -58,6 +64,10 @@ enum Command {
     BigLoad(BigLoadArgs),
     /// Overwrite everything while snapshots are held, and report how far the files grow
     Bloat(BloatArgs),
+    /// Diff two snapshots of a large bucket of folio in which little has changed
+    Diff(DiffArgs),
+    /// Put entries from many threads, with commits of their own and with shared ones
+    GroupCommit(GroupCommitArgs),
     /// One engine, driven over a pipe by the parent
     #[command(hide = true)]
     Worker(WorkerArgs),
@@ -135,6 +145,53 @@ struct BloatArgs {
 }
 
 #[derive(Args)]
+struct DiffArgs {
+    /// Entries in the bucket
+    #[arg(long, default_value_t = 10_000_000)]
+    entries: usize,
+    /// Entries that are changed
+    #[arg(long, default_value_t = 100)]
+    changes: usize,
+    /// Diffs that are timed, beside the first
+    #[arg(long, default_value_t = 1000)]
+    repetitions: usize,
+    #[arg(long, default_value = "24+150")]
+    data_set: String,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where the database file goes, in a directory that is deleted at the end [default: beside this program]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct GroupCommitArgs {
+    /// Numbers of threads
+    #[arg(long, value_delimiter = ',', default_value = "1,2,8,32")]
+    threads: Vec<usize>,
+    #[arg(long, default_value_t = 1_000_000)]
+    entries: usize,
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// How long each round takes, for each way
+    #[arg(long, default_value_t = 1.0)]
+    seconds: f64,
+    #[arg(long, default_value = "24+150")]
+    data_set: String,
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where the database file goes, in a directory that is deleted at the end [default: beside this program]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
 pub struct WorkerArgs {
     #[arg(long)]
     pub engine: String,
@@ -173,6 +230,8 @@ fn main() -> ExitCode {
         None => run(&cli.run),
         Some(Command::BigLoad(args)) => big_load(&args),
         Some(Command::Bloat(args)) => bloat(&args),
+        Some(Command::Diff(args)) => diff(&args),
+        Some(Command::GroupCommit(args)) => group_commit(&args),
         Some(Command::Worker(args)) => work(&args),
     };
     match done {
@@ -255,6 +314,45 @@ fn bloat(args: &BloatArgs) -> Result<()> {
     }
     dir.close()?;
     outcome.check()
+}
+
+fn diff(args: &DiffArgs) -> Result<()> {
+    let dir = directory(args.dir.as_deref())?;
+    let outcome = Diff {
+        dir: dir.path(),
+        set: DataSet::named(&args.data_set)?,
+        seed: args.seed,
+        entries: args.entries,
+        changes: args.changes,
+        repetitions: args.repetitions,
+    }
+    .run()?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&outcome)?);
+    } else {
+        print!("{}", outcome.markdown());
+    }
+    Ok(dir.close()?)
+}
+
+fn group_commit(args: &GroupCommitArgs) -> Result<()> {
+    let dir = directory(args.dir.as_deref())?;
+    let outcome = GroupCommit {
+        dir: dir.path(),
+        set: DataSet::named(&args.data_set)?,
+        seed: args.seed,
+        entries: args.entries,
+        threads: args.threads.clone(),
+        rounds: args.rounds,
+        seconds: args.seconds,
+    }
+    .run()?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&outcome)?);
+    } else {
+        print!("{}", outcome.markdown());
+    }
+    Ok(dir.close()?)
 }
 
 fn work(args: &WorkerArgs) -> Result<()> {

@@ -1,0 +1,167 @@
+//! Group commit: threads that each put one entry a transaction, durably, with a commit of its own and with a shared one.
+//!
+//! The two ways take turns, round by round, on one database that is loaded before. At the end every entry that was acknowledged
+//! must be there.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use ::folio::{Database, WriteTxn};
+use serde::Serialize;
+
+use crate::data::{Data, DataSet};
+use crate::engine::Result;
+use crate::report::shown;
+use crate::worker::Unit;
+use crate::workload::{median, settle};
+
+const BUCKET: &str = "entries";
+
+pub struct GroupCommit<'a> {
+    pub dir: &'a Path,
+    pub set: &'static DataSet,
+    pub seed: u64,
+    pub entries: usize,
+    pub threads: Vec<usize>,
+    pub rounds: usize,
+    pub seconds: f64,
+}
+
+#[derive(Serialize)]
+pub struct Outcome {
+    data_set: &'static str,
+    entries: usize,
+    rounds: usize,
+    figures: Vec<Figures>,
+}
+
+/// Medians of the rounds.
+#[derive(Serialize)]
+struct Figures {
+    threads: usize,
+    exec_per_second: f64,
+    batch_per_second: f64,
+    puts_per_sync: f64,
+    /// The median of the rounds' ratios.
+    ratio: f64,
+}
+
+/// How a put is committed.
+#[derive(Clone, Copy)]
+enum Way {
+    Exec,
+    Batch,
+}
+
+/// What a round came to.
+struct Round {
+    per_second: f64,
+    puts_per_sync: f64,
+}
+
+impl GroupCommit<'_> {
+    pub fn run(self) -> Result<Outcome> {
+        let data = Data::new(self.set, self.seed, self.entries);
+        let db = Database::open(self.dir.join("entries.folio"))?;
+        db.exec(|txn| {
+            let mut bucket = txn.bucket_mut(BUCKET)?;
+            let mut value = vec![0; self.set.value_len];
+            (0..self.entries).try_for_each(|place| {
+                self.set.value_into(data.key_at(place), 0, &mut value);
+                bucket.append(data.key_at(place), &value)
+            })
+        })?;
+        settle(self.dir)?;
+        let mut figures = Vec::new();
+        for &threads in &self.threads {
+            let (mut exec, mut batch) = (Vec::new(), Vec::new());
+            for _ in 0..self.rounds {
+                exec.push(self.round(&db, &data, threads, Way::Exec)?);
+                batch.push(self.round(&db, &data, threads, Way::Batch)?);
+            }
+            let per_second =
+                |rounds: &[Round]| median(&mut rounds.iter().map(|round| round.per_second).collect::<Vec<_>>());
+            let mut ratios: Vec<f64> =
+                exec.iter().zip(&batch).map(|(exec, batch)| batch.per_second / exec.per_second).collect();
+            figures.push(Figures {
+                threads,
+                exec_per_second: per_second(&exec),
+                batch_per_second: per_second(&batch),
+                puts_per_sync: median(&mut batch.iter().map(|round| round.puts_per_sync).collect::<Vec<_>>()),
+                ratio: median(&mut ratios),
+            });
+        }
+        Ok(Outcome { data_set: self.set.name, entries: self.entries, rounds: self.rounds, figures })
+    }
+
+    fn round(&self, db: &Database, data: &Data, threads: usize, way: Way) -> Result<Round> {
+        let (is_over, puts) = (AtomicBool::new(false), AtomicU64::new(0));
+        let syncs = db.stats()?.syncs;
+        let start = Instant::now();
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads)
+                .map(|thread| {
+                    let (is_over, puts) = (&is_over, &puts);
+                    scope.spawn(move || self.work(db, data, thread, way, is_over, puts))
+                })
+                .collect();
+            thread::sleep(Duration::from_secs_f64(self.seconds));
+            is_over.store(true, Ordering::Relaxed);
+            workers.into_iter().try_for_each(|worker| worker.join().expect("a worker does not panic"))
+        })?;
+        let seconds = start.elapsed().as_secs_f64();
+        let (puts, syncs) = (puts.into_inner() as f64, (db.stats()?.syncs - syncs) as f64);
+        Ok(Round { per_second: puts / seconds, puts_per_sync: puts / syncs })
+    }
+
+    fn work(
+        &self,
+        db: &Database,
+        data: &Data,
+        thread: usize,
+        way: Way,
+        is_over: &AtomicBool,
+        puts: &AtomicU64,
+    ) -> folio::Result<()> {
+        let mut random = fastrand::Rng::with_seed(self.seed + thread as u64);
+        let mut value = vec![0; self.set.value_len];
+        while !is_over.load(Ordering::Relaxed) {
+            let key = data.key_at(random.usize(..self.entries));
+            self.set.value_into(key, 1, &mut value);
+            let put = |txn: &mut WriteTxn| txn.bucket_mut(BUCKET)?.put(key, &value);
+            match way {
+                Way::Exec => db.exec(put)?,
+                Way::Batch => db.batch(put)?,
+            }
+            if db.begin_read()?.bucket(BUCKET)?.expect("loaded").get(key)? != Some(&value[..]) {
+                return Err(folio::Error::other("what was acknowledged is not there"));
+            }
+            puts.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+impl Outcome {
+    pub fn markdown(&self) -> String {
+        let mut out = format!(
+            "folio, {} entries of {}; each thread puts one entry a durable transaction; medians of {} rounds\n\n",
+            self.entries, self.data_set, self.rounds
+        );
+        out += "| threads | exec | batch | batch / exec | puts a sync |\n|--:|--:|--:|--:|--:|\n";
+        for figures in &self.figures {
+            let rate = |per_second| shown(per_second, Unit::Commits);
+            out += &format!(
+                "| {} | {} | {} | {:.2} | {:.1} |\n",
+                figures.threads,
+                rate(figures.exec_per_second),
+                rate(figures.batch_per_second),
+                figures.ratio,
+                figures.puts_per_sync
+            );
+        }
+        out
+    }
+}
