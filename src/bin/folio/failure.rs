@@ -42,9 +42,7 @@ impl Failure {
             Failure::Database(error) => format!("{file}: {error}"),
             Failure::Outside(what) => what.clone(),
         };
-        // A path or an argument may hold line ends; and there is nobody left to tell when stderr itself is closed.
-        let line = line.replace(char::is_control, " ");
-        let _ = writeln!(io::stderr(), "folio: {line}");
+        tell(&line);
     }
 
     /// For the commands that judge a file: damage that the library met on the way is their finding, not an error.
@@ -54,6 +52,13 @@ impl Failure {
             other => other,
         }
     }
+}
+
+/// Prints a line on stderr: of a failure, or of something that is no reason to fail.
+pub fn tell(line: &str) {
+    // A path or an argument may hold line ends; and there is nobody left to tell when stderr itself is closed.
+    let line = line.replace(char::is_control, " ");
+    let _ = writeln!(io::stderr(), "folio: {line}");
 }
 
 impl From<Error> for Failure {

@@ -1,109 +1,212 @@
 //! `folio load`: many entries from a file or stdin, all in one transaction, or none.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::collections::BTreeSet;
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use folio::{BucketMut, Durability, Error};
-use indicatif::ProgressBar;
+use folio::{Durability, Error, WriteTxn};
 
-use crate::failure::Failure;
-use crate::record::Format;
+use crate::failure::{Failure, tell};
+use crate::format::{Bad, Format, Reader, Record, Step};
+use crate::input::Input;
+use crate::open;
+use crate::table::grouped;
 use crate::text::Form;
-use crate::{open, progress};
 
 /// Load entries from a file or stdin: all of them in one transaction, or none
 #[derive(clap::Args)]
 #[command(after_help = "\
-A line is key TAB value with the escapes \\t \\n \\r \\\\ \\xHH, or as JSON {\"key\":\"...\",\"value\":\"...\"}.
-Of two lines with the same key the later one counts. Input sorted by key loads fastest.
+The formats; without --format the extension .dump, .tsv, .csv, .jsonl or .ndjson names one, else a first line
+VERSION=... is a dump and any other is tsv:
+  dump   The text of mdb_dump, mdbx_dump and db_dump. Each database goes to the bucket of its name, one without
+         a name to the bucket main. Dump an LMDB environment of named databases with mdb_dump -a.
+  tsv    A line is key TAB value with the escapes \\t \\n \\r \\\\ \\xHH.
+  csv    The first line is key,value; the same escapes in fields, which may be quoted.
+  jsonl  A line is {\"key\":\"...\",\"value\":\"...\"}; bytes that are not UTF-8 go under key_hex or value_hex.
+With BUCKET everything goes there. Without it every line names its bucket in front: bucket TAB key TAB value, the
+column bucket, the field \"bucket\".
+
+Of two entries with the same key the later one counts. Input sorted by key loads fastest.
 
 Examples: folio load words.folio words words.tsv
           sort -u words.tsv | folio load words.folio words
-          folio load words.folio words words.jsonl --relaxed")]
+          folio load words.folio words words.jsonl --relaxed
+          mdb_dump -a environment | folio load new.folio
+          folio load new.folio --input all.csv --partial")]
 pub struct Args {
     /// The database; created when missing
     pub file: PathBuf,
-    /// The bucket; created when missing
-    bucket: String,
-    /// The lines to load; - is stdin
-    #[arg(default_value = "-")]
-    input: PathBuf,
-    /// The format of the lines [default: jsonl for .jsonl and .ndjson, else tsv]
+    /// The bucket; created when missing [default: the input names buckets]
+    bucket: Option<String>,
+    /// The file to load; - is stdin [default: -]
+    #[arg(conflicts_with = "from")]
+    input: Option<PathBuf>,
+    /// The file to load, where no BUCKET is given
+    #[arg(short = 'i', long = "input", value_name = "INPUT")]
+    from: Option<PathBuf>,
+    /// The format of the input [default: see below]
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// Keys and values are in hexadecimal
     #[arg(long)]
     hex: bool,
+    /// Keep what comes before a malformed line; the exit code is still 2
+    #[arg(long)]
+    partial: bool,
     /// Let the commit not wait for the disk: a power cut right after it may lose the load, but damages nothing
     #[arg(long)]
     relaxed: bool,
 }
 
 pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
+    refuse_mistaken_bucket(args)?;
+    let path = args.from.as_deref().or(args.input.as_deref()).unwrap_or(Path::new("-"));
     // Before the database, so that a mistyped input leaves no new database behind.
-    let mut input = Input::open(&args.input)?;
-    let format = args.format.unwrap_or_else(|| Format::of(&args.input));
-    let durability = if args.relaxed { Durability::Relaxed } else { Durability::Durable };
+    let mut input = Input::open(path)?;
+    let format = match args.format {
+        Some(format) => format,
+        None => input.format(path)?,
+    };
+    if format == Format::Dump && args.hex {
+        return Err(Failure::Outside("--hex: a dump says itself how it is written; leave --hex out".to_owned()));
+    }
+    let mut reader = format.reader(input.text, args.bucket.as_deref(), Form::new(args.hex));
 
     let database = open::writing_or_new(&args.file)?;
-    let mut txn = database.begin_write()?;
-    let mut bucket = txn.bucket_mut(&args.bucket)?;
-    let loaded = input.load_into(&mut bucket, format, Form::new(args.hex))?;
-    let there = bucket.len();
-    txn.commit_with(durability)?;
-    writeln!(out, "{loaded} lines loaded; bucket {} has {there} entries", args.bucket)?;
-    Ok(())
-}
-
-/// Where the lines come from, and how errors and progress speak of it.
-struct Input {
-    lines: Box<dyn BufRead>,
-    name: String,
-    bar: ProgressBar,
-}
-
-impl Input {
-    fn open(path: &Path) -> Result<Input, Failure> {
-        if path == Path::new("-") {
-            let lines = Box::new(io::stdin().lock());
-            return Ok(Input { lines, name: "stdin".to_owned(), bar: progress::bytes(None) });
+    let mut loader = Loader::new(database.begin_write()?, input.name);
+    if let Some(bucket) = &args.bucket {
+        loader.begin(bucket)?;
+    }
+    let outcome = loader.take_all(&mut *reader);
+    input.bar.finish_and_clear();
+    match outcome {
+        Ok(()) => {
+            let said = loader.summary(format)?;
+            loader.commit(args)?;
+            writeln!(out, "{said}")?;
+            Ok(())
         }
-        let name = path.display().to_string();
-        let file = File::open(path).map_err(|error| Failure::Outside(format!("{name}: {error}; check the path")))?;
-        // A pipe or a device has no length to count up to.
-        let len = file.metadata().ok().filter(|metadata| metadata.is_file()).map(|metadata| metadata.len());
-        Ok(Input { lines: Box::new(BufReader::with_capacity(1 << 20, file)), name, bar: progress::bytes(len) })
+        Err(Stop::Bad(bad)) if args.partial => {
+            let kept = format!("the {} {} before it were loaded", grouped(loader.loaded), format.counted());
+            let failure = loader.failed(&bad, &kept);
+            loader.commit(args)?;
+            Err(failure)
+        }
+        Err(Stop::Bad(bad)) => Err(loader.failed(&bad, "nothing was loaded")),
+        Err(Stop::Database(error)) => Err(error.into()),
+    }
+}
+
+/// `folio load FILE INPUT` would take INPUT for a bucket and wait for lines from the keyboard.
+fn refuse_mistaken_bucket(args: &Args) -> Result<(), Failure> {
+    match (&args.bucket, &args.input, &args.from) {
+        (Some(bucket), None, None) if Path::new(bucket).is_file() && io::stdin().is_terminal() => Err(
+            Failure::Outside(format!("BUCKET: {bucket} is a file; give a bucket before it, or load it with --input")),
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Why a load ends early.
+enum Stop {
+    /// The input is wrong; the transaction holds what came before.
+    Bad(Bad),
+    /// The transaction cannot go on.
+    Database(Error),
+}
+
+impl From<Bad> for Stop {
+    fn from(bad: Bad) -> Stop {
+        Stop::Bad(bad)
+    }
+}
+
+/// Puts what a reader brings into the buckets of one transaction.
+struct Loader {
+    txn: WriteTxn,
+    /// What errors call the input.
+    input: String,
+    /// All buckets that it has brought something for.
+    buckets: BTreeSet<String>,
+    current: String,
+    /// Whether all keys of the current bucket have come in order, after those that were there.
+    is_ascending: bool,
+    loaded: u64,
+}
+
+impl Loader {
+    fn new(txn: WriteTxn, input: String) -> Loader {
+        Loader { txn, input, buckets: BTreeSet::new(), current: String::new(), is_ascending: true, loaded: 0 }
     }
 
-    /// Puts every line into `bucket` and returns their number.
-    fn load_into(&mut self, bucket: &mut BucketMut<'_>, format: Format, form: Form) -> Result<u64, Failure> {
-        let mut line = Vec::new();
-        let mut loaded = 0;
+    fn take_all(&mut self, reader: &mut dyn Reader) -> Result<(), Stop> {
+        let mut record = Record { bucket: self.current.clone(), ..Record::default() };
         loop {
-            line.clear();
-            let read = self.lines.read_until(b'\n', &mut line).map_err(|error| self.failed(loaded + 1, error))?;
-            if read == 0 {
-                self.bar.finish_and_clear();
-                return Ok(loaded);
-            }
-            let (key, value) =
-                format.parse(without_line_end(&line), form).map_err(|why| self.failed(loaded + 1, why))?;
-            bucket.put(&key, &value).map_err(|error| match error {
-                Error::KeyTooLong { .. } | Error::ValueTooLong { .. } => self.failed(loaded + 1, error),
-                error => Failure::Database(error),
+            let done = match reader.next(&mut record)? {
+                Step::Bucket => self.begin(&record.bucket),
+                Step::Entry => self.put(&record),
+                Step::Ignored(what) => {
+                    tell(&format!("{}: line {}: {what}", self.input, record.line));
+                    Ok(())
+                }
+                Step::End => return Ok(()),
+            };
+            done.map_err(|error| match error {
+                Error::KeyTooLong { .. } | Error::ValueTooLong { .. } | Error::BucketName { .. } => {
+                    Stop::Bad(Bad { line: record.line, why: error.to_string() })
+                }
+                error => Stop::Database(error),
             })?;
-            self.bar.inc(read as u64);
-            loaded += 1;
         }
     }
 
-    fn failed(&self, line: u64, why: impl std::fmt::Display) -> Failure {
-        Failure::Outside(format!("{}: line {line}: {why}; nothing was loaded", self.name))
+    /// Makes `bucket` the current one, and creates it when it is missing.
+    fn begin(&mut self, bucket: &str) -> folio::Result<()> {
+        self.txn.bucket_mut(bucket)?;
+        self.buckets.insert(bucket.to_owned());
+        bucket.clone_into(&mut self.current);
+        self.is_ascending = true;
+        Ok(())
     }
-}
 
-fn without_line_end(line: &[u8]) -> &[u8] {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    line.strip_suffix(b"\r").unwrap_or(line)
+    fn put(&mut self, record: &Record) -> folio::Result<()> {
+        if record.bucket != self.current {
+            self.begin(&record.bucket)?;
+        }
+        let mut bucket = self.txn.bucket_mut(&self.current)?;
+        if self.is_ascending {
+            match bucket.append(&record.key, &record.value) {
+                Err(Error::KeyOrder) => self.is_ascending = false,
+                done => {
+                    self.loaded += u64::from(done.is_ok());
+                    return done;
+                }
+            }
+        }
+        bucket.put(&record.key, &record.value)?;
+        self.loaded += 1;
+        Ok(())
+    }
+
+    /// What was done, for the user.
+    fn summary(&self, format: Format) -> folio::Result<String> {
+        let loaded = format!("{} {} loaded", self.loaded, format.counted());
+        let mut buckets = self.buckets.iter();
+        match (buckets.next(), buckets.next()) {
+            (Some(name), None) => {
+                let there = self.txn.bucket(name)?.map_or(0, |bucket| bucket.len());
+                Ok(format!("{loaded}; bucket {} has {there} entries", Form::Text.show(name.as_bytes())))
+            }
+            _ => Ok(format!("{loaded} into {} buckets", self.buckets.len())),
+        }
+    }
+
+    fn failed(&self, bad: &Bad, consequence: &str) -> Failure {
+        Failure::Outside(format!("{}: line {}: {}; {consequence}", self.input, bad.line, bad.why))
+    }
+
+    fn commit(self, args: &Args) -> folio::Result<()> {
+        let durability = if args.relaxed { Durability::Relaxed } else { Durability::Durable };
+        self.txn.commit_with(durability).map(|_| ())
+    }
 }

@@ -9,12 +9,15 @@
 
 mod check;
 mod demo;
+mod dump;
 mod entry;
 mod failure;
+mod format;
+mod input;
 mod load;
 mod open;
+mod output;
 mod progress;
-mod record;
 mod scan;
 mod stat;
 mod table;
@@ -32,7 +35,7 @@ use crate::failure::Failure;
 #[command(
     name = "folio",
     version,
-    about = "Look into, load and check folio databases",
+    about = "Look into, load, dump and check folio databases",
     color = ColorChoice::Never,
     arg_required_else_help = true,
     after_help = "\
@@ -52,6 +55,7 @@ struct Cli {
 enum Command {
     Demo(demo::Args),
     Load(load::Args),
+    Dump(dump::Args),
     Get(entry::GetArgs),
     Put(entry::PutArgs),
     Delete(entry::DeleteArgs),
@@ -66,6 +70,7 @@ impl Command {
         match self {
             Command::Demo(args) => &args.out,
             Command::Load(args) => &args.file,
+            Command::Dump(args) => &args.file,
             Command::Get(args) => &args.file,
             Command::Put(args) => &args.file,
             Command::Delete(args) => &args.file,
@@ -79,6 +84,7 @@ impl Command {
         match self {
             Command::Demo(args) => demo::run(args, out),
             Command::Load(args) => load::run(args, out),
+            Command::Dump(args) => dump::run(args, out),
             Command::Get(args) => entry::get(args, out),
             Command::Put(args) => entry::put(args),
             Command::Delete(args) => entry::delete(args),

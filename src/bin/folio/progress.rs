@@ -1,4 +1,4 @@
-//! A progress bar on stderr, only where somebody watches: a terminal. `load` and `check` draw it.
+//! A progress bar on stderr, only where somebody watches: a terminal. `load`, `dump` and `check` draw it.
 
 use std::io::{self, IsTerminal};
 
@@ -10,6 +10,11 @@ pub fn bytes(total: Option<u64>) -> ProgressBar {
         Some(total) => bar(total, "{bar:40} {bytes}/{total_bytes} {bytes_per_sec} eta {eta}"),
         None => bar(0, "{spinner} {bytes} {bytes_per_sec}"),
     }
+}
+
+/// Counts entries up to `total`.
+pub fn entries(total: u64) -> ProgressBar {
+    bar(total, "{bar:40} {human_pos}/{human_len} entries eta {eta}")
 }
 
 /// Counts pages up to a total that the caller sets as it learns it.

@@ -35,7 +35,7 @@ impl Form {
     pub fn encode(self, bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
         match self {
             Form::Text => escape(bytes, out),
-            Form::Hex => bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}")),
+            Form::Hex => encode_hex(bytes, out),
         }
     }
 
@@ -104,6 +104,19 @@ fn bad_escape(text: &[u8]) -> String {
     format!(r"unknown escape {shown}; there are \t \n \r \xHH, and \\ for a backslash")
 }
 
+fn encode_hex(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    // Through a buffer: a dump is little else than this.
+    let mut text = [0; 1024];
+    for chunk in bytes.chunks(text.len() / 2) {
+        for (pair, byte) in text.as_chunks_mut::<2>().0.iter_mut().zip(chunk) {
+            *pair = [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]);
+        }
+        out.write_all(&text[..2 * chunk.len()])?;
+    }
+    Ok(())
+}
+
 fn decode_hex(text: &[u8]) -> Result<Vec<u8>, String> {
     let (pairs, rest) = text.as_chunks::<2>();
     if !rest.is_empty() {
@@ -117,7 +130,8 @@ fn decode_hex(text: &[u8]) -> Result<Vec<u8>, String> {
     pairs.iter().map(byte).collect()
 }
 
-fn hex_byte(high: u8, low: u8) -> Option<u8> {
+/// The byte of two hexadecimal digits.
+pub fn hex_byte(high: u8, low: u8) -> Option<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     Some((digit(high)? * 16 + digit(low)?) as u8)
 }
@@ -133,6 +147,16 @@ mod tests {
             let shown = form.show(&all);
             assert!(!shown.contains(char::is_control));
             assert_eq!(form.decode(shown.as_bytes()).unwrap(), all);
+        }
+    }
+
+    #[test]
+    fn long_values_survive_hexadecimal() {
+        for len in [511, 512, 513, 2000] {
+            let bytes: Vec<u8> = (0..len).map(|at| (at % 251) as u8).collect();
+            let shown = Form::Hex.show(&bytes);
+            assert_eq!(shown.len(), 2 * bytes.len());
+            assert_eq!(Form::Hex.decode(shown.as_bytes()).unwrap(), bytes);
         }
     }
 

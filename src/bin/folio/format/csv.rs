@@ -1,0 +1,188 @@
+//! CSV under a first line that names the columns: key and value, and bucket where the lines name their buckets.
+//!
+//! The fields are quoted as RFC 4180 has it, and inside them are the escapes of the tool, because CSV alone cannot
+//! hold every byte and programs disagree about line ends in fields.
+
+use std::io::{self, BufRead, Write};
+
+use csv::ByteRecord;
+
+use super::{Bad, Reader, Record, Step, Writer, bucket_name, excerpt};
+use crate::text::Form;
+
+pub struct CsvReader {
+    rows: csv::Reader<Box<dyn BufRead>>,
+    row: ByteRecord,
+    form: Form,
+    names_bucket: bool,
+    /// Known once the first line has been read.
+    columns: Option<Columns>,
+}
+
+/// Where the fields stand in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Columns {
+    bucket: Option<usize>,
+    key: usize,
+    value: usize,
+    count: usize,
+}
+
+impl CsvReader {
+    pub fn new(input: Box<dyn BufRead>, form: Form, names_bucket: bool) -> CsvReader {
+        let rows = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(input);
+        CsvReader { rows, row: ByteRecord::new(), form, names_bucket, columns: None }
+    }
+
+    /// Reads a row and answers with the number of its line; none at the end.
+    fn next_row(&mut self) -> Result<Option<u64>, Bad> {
+        let is_there = self.rows.read_byte_record(&mut self.row);
+        let line = self.row.position().map_or_else(|| self.rows.position().line(), csv::Position::line);
+        match is_there {
+            Ok(true) => Ok(Some(line)),
+            Ok(false) => Ok(None),
+            Err(error) => Err(Bad { line, why: error.to_string() }),
+        }
+    }
+
+    fn parse(&self, columns: Columns, record: &mut Record) -> Result<(), String> {
+        if self.row.len() != columns.count {
+            return Err(format!(
+                "{} fields under {} columns; put a field that holds a comma or a quote between quotes",
+                self.row.len(),
+                columns.count
+            ));
+        }
+        if let Some(bucket) = columns.bucket {
+            record.bucket = bucket_name(Form::Text.decode(&self.row[bucket])?)?;
+        }
+        record.key = self.form.decode(&self.row[columns.key])?;
+        record.value = self.form.decode(&self.row[columns.value])?;
+        Ok(())
+    }
+}
+
+impl Reader for CsvReader {
+    fn next(&mut self, record: &mut Record) -> Result<Step, Bad> {
+        let columns = match self.columns {
+            Some(columns) => columns,
+            None => {
+                let Some(line) = self.next_row()? else { return Ok(Step::End) };
+                let columns = columns(&self.row, self.names_bucket).map_err(|why| Bad { line, why })?;
+                *self.columns.insert(columns)
+            }
+        };
+        let Some(line) = self.next_row()? else { return Ok(Step::End) };
+        record.line = line;
+        self.parse(columns, record).map_err(|why| Bad { line, why })?;
+        Ok(Step::Entry)
+    }
+}
+
+/// Finds the columns in the first row; their order is free.
+fn columns(row: &ByteRecord, names_bucket: bool) -> Result<Columns, String> {
+    let place = |name: &[u8]| row.iter().position(|field| field == name);
+    let bucket = place(b"bucket");
+    match (place(b"key"), place(b"value")) {
+        (Some(key), Some(value)) if names_bucket == bucket.is_some() && row.len() == 2 + usize::from(names_bucket) => {
+            Ok(Columns { bucket, key, value, count: row.len() })
+        }
+        _ => {
+            let named: Vec<&[u8]> = row.iter().collect();
+            let wanted = if names_bucket {
+                "bucket,key,value, or give BUCKET for the columns key,value"
+            } else {
+                "key,value, or leave BUCKET out for the columns bucket,key,value"
+            };
+            Err(format!("the columns are {}; make the first line {wanted}", excerpt(&named.join(&b','))))
+        }
+    }
+}
+
+pub struct CsvWriter<W: Write> {
+    rows: csv::Writer<W>,
+    form: Form,
+    names_bucket: bool,
+    field: Vec<u8>,
+}
+
+impl<W: Write> CsvWriter<W> {
+    /// Writes the first line, too.
+    pub fn new(out: W, form: Form, names_bucket: bool) -> io::Result<CsvWriter<W>> {
+        let mut rows = csv::Writer::from_writer(out);
+        let columns = ["bucket", "key", "value"];
+        rows.write_record(if names_bucket { &columns[..] } else { &columns[1..] })?;
+        Ok(CsvWriter { rows, form, names_bucket, field: Vec::new() })
+    }
+
+    fn field(&mut self, bytes: &[u8], form: Form) -> io::Result<()> {
+        self.field.clear();
+        form.encode(bytes, &mut self.field)?;
+        Ok(self.rows.write_field(&self.field)?)
+    }
+}
+
+impl<W: Write> Writer for CsvWriter<W> {
+    fn entry(&mut self, bucket: &str, key: &[u8], value: &[u8]) -> io::Result<()> {
+        if self.names_bucket {
+            self.field(bucket.as_bytes(), Form::Text)?;
+        }
+        self.field(key, self.form)?;
+        self.field(value, self.form)?;
+        Ok(self.rows.write_record(None::<&[u8]>)?)
+    }
+
+    fn finish(&mut self) -> io::Result<()> {
+        self.rows.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+
+    fn read(text: &str, names_bucket: bool) -> Result<Vec<(u64, String, Vec<u8>, Vec<u8>)>, Bad> {
+        let input = Box::new(Cursor::new(text.as_bytes().to_vec()));
+        let mut reader = CsvReader::new(input, Form::Text, names_bucket);
+        let (mut record, mut found) = (Record::default(), Vec::new());
+        while reader.next(&mut record)? == Step::Entry {
+            found.push((record.line, record.bucket.clone(), record.key.clone(), record.value.clone()));
+        }
+        Ok(found)
+    }
+
+    #[test]
+    fn fields_may_be_quoted_and_escaped() {
+        let found = read("key,value\r\na,\"b,\"\"c\"\"\"\n\"x\ny\",\\t\nlast,", false).unwrap();
+        let entry =
+            |line, key: &str, value: &str| (line, String::new(), key.as_bytes().to_vec(), value.as_bytes().to_vec());
+        assert_eq!(found, [entry(2, "a", "b,\"c\""), entry(3, "x\ny", "\t"), entry(5, "last", "")]);
+    }
+
+    #[test]
+    fn columns_come_in_any_order_but_complete() {
+        let found = read("value,bucket,key\nv,b,k\n", true).unwrap();
+        assert_eq!(found, [(2, "b".to_owned(), b"k".to_vec(), b"v".to_vec())]);
+        assert_eq!(read("", true).unwrap(), []);
+        for (text, names_bucket) in [
+            ("a,b\n", false),
+            ("key,value,other\n", false),
+            ("bucket,key,value\n", false),
+            ("key,key\n", false),
+            ("key,value\n", true),
+        ] {
+            let bad = read(text, names_bucket).unwrap_err();
+            assert!(bad.line == 1 && bad.why.starts_with("the columns are "), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_row_of_another_length_is_bad() {
+        let bad = read("key,value\na,b\na,b,c\n", false).unwrap_err();
+        assert!(bad.line == 3 && bad.why.starts_with("3 fields under 2 columns"), "{bad:?}");
+        let bad = read("key,value\na,\\q\n", false).unwrap_err();
+        assert!(bad.line == 2 && bad.why.starts_with("unknown escape"), "{bad:?}");
+    }
+}
