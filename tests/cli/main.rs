@@ -2,4 +2,8 @@
 #![cfg(feature = "cli")]
 
 mod commands;
+mod dump;
+mod load;
+mod peers;
+mod round_trip;
 mod tool;

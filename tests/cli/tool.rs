@@ -1,9 +1,9 @@
 //! The binary under test in a directory of its own, and what a run of it left behind. Every module here runs it so.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
@@ -26,6 +26,13 @@ pub struct Run {
 impl Tool {
     pub fn new() -> Tool {
         Tool { dir: tempfile::tempdir().unwrap() }
+    }
+
+    /// In memory where the system has a place for that: mdb_load syncs thousands of times.
+    pub fn in_memory() -> Tool {
+        let memory = Path::new("/dev/shm");
+        let dir = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        Tool { dir: dir.unwrap() }
     }
 
     /// With a bucket `fruit` of four entries.
@@ -62,6 +69,14 @@ impl Tool {
         // The tool may end before it has read all of its input, but only with an error.
         assert!(written.is_ok() || run.code != 0, "{written:?} {run:?}");
         run
+    }
+
+    /// The names of the files in its directory.
+    pub fn names(&self) -> Vec<OsString> {
+        let mut names: Vec<_> =
+            fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
     }
 
     /// The names of the buckets that `stat` shows.

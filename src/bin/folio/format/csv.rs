@@ -30,19 +30,23 @@ struct Columns {
 
 impl CsvReader {
     pub fn new(input: Box<dyn BufRead>, form: Form, names_bucket: bool) -> CsvReader {
-        let rows = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(input);
+        // Lines end at \n alone, or the numbers of lines that end with \r\n would be one behind.
+        let terminator = csv::Terminator::Any(b'\n');
+        let rows =
+            csv::ReaderBuilder::new().has_headers(false).flexible(true).terminator(terminator).from_reader(input);
         CsvReader { rows, row: ByteRecord::new(), form, names_bucket, columns: None }
     }
 
-    /// Reads a row and answers with the number of its line; none at the end.
+    /// Reads a row and answers with the number of its first line; none at the end.
     fn next_row(&mut self) -> Result<Option<u64>, Bad> {
-        let is_there = self.rows.read_byte_record(&mut self.row);
-        let line = self.row.position().map_or_else(|| self.rows.position().line(), csv::Position::line);
-        match is_there {
-            Ok(true) => Ok(Some(line)),
-            Ok(false) => Ok(None),
-            Err(error) => Err(Bad { line, why: error.to_string() }),
+        let before = self.rows.position().line();
+        if !self.rows.read_byte_record(&mut self.row).map_err(|error| Bad { line: before, why: error.to_string() })? {
+            return Ok(None);
         }
+        strip_line_end(&mut self.row);
+        // Empty lines before the row are passed over, but the row itself may have several.
+        let inside = self.row.as_slice().iter().filter(|&&byte| byte == b'\n').count() as u64;
+        Ok(Some(before.max(self.rows.position().line() - inside - 1)))
     }
 
     fn parse(&self, columns: Columns, record: &mut Record) -> Result<(), String> {
@@ -79,6 +83,16 @@ impl Reader for CsvReader {
     }
 }
 
+/// Takes away the \r of a line that ends with \r\n.
+fn strip_line_end(row: &mut ByteRecord) {
+    let Some(last) = row.len().checked_sub(1) else { return };
+    if let Some(field) = row[last].strip_suffix(b"\r") {
+        let field = field.to_vec();
+        row.truncate(last);
+        row.push_field(&field);
+    }
+}
+
 /// Finds the columns in the first row; their order is free.
 fn columns(row: &ByteRecord, names_bucket: bool) -> Result<Columns, String> {
     let place = |name: &[u8]| row.iter().position(|field| field == name);
@@ -111,14 +125,14 @@ impl<W: Write> CsvWriter<W> {
     pub fn new(out: W, form: Form, names_bucket: bool) -> io::Result<CsvWriter<W>> {
         let mut rows = csv::Writer::from_writer(out);
         let columns = ["bucket", "key", "value"];
-        rows.write_record(if names_bucket { &columns[..] } else { &columns[1..] })?;
+        rows.write_record(if names_bucket { &columns[..] } else { &columns[1..] }).map_err(io_error)?;
         Ok(CsvWriter { rows, form, names_bucket, field: Vec::new() })
     }
 
     fn field(&mut self, bytes: &[u8], form: Form) -> io::Result<()> {
         self.field.clear();
         form.encode(bytes, &mut self.field)?;
-        Ok(self.rows.write_field(&self.field)?)
+        self.rows.write_field(&self.field).map_err(io_error)
     }
 }
 
@@ -129,11 +143,19 @@ impl<W: Write> Writer for CsvWriter<W> {
         }
         self.field(key, self.form)?;
         self.field(value, self.form)?;
-        Ok(self.rows.write_record(None::<&[u8]>)?)
+        self.rows.write_record(None::<&[u8]>).map_err(io_error)
     }
 
     fn finish(&mut self) -> io::Result<()> {
         self.rows.flush()
+    }
+}
+
+/// What the output said: its kind tells a closed pipe from an error.
+fn io_error(error: csv::Error) -> io::Error {
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
     }
 }
 
@@ -159,6 +181,8 @@ mod tests {
         let entry =
             |line, key: &str, value: &str| (line, String::new(), key.as_bytes().to_vec(), value.as_bytes().to_vec());
         assert_eq!(found, [entry(2, "a", "b,\"c\""), entry(3, "x\ny", "\t"), entry(5, "last", "")]);
+        let found = read("key,value\r\n\na,\"b\"\r\n\"\r\",\n", false).unwrap();
+        assert_eq!(found, [entry(3, "a", "b"), entry(4, "\r", "")]);
     }
 
     #[test]

@@ -1,0 +1,237 @@
+//! `load`: inputs that name their buckets, how their format is found, and what becomes of malformed ones.
+
+use std::process::Stdio;
+
+use crate::tool::{DATABASE, Tool};
+
+const DUMP: &str = "VERSION=3\nformat=print\ndatabase=a\ntype=btree\nHEADER=END\n k\n v\n l\n \\5c\\\\\\0a\nDATA=END\n\
+                    VERSION=3\nformat=bytevalue\ndatabase=b\ntype=hash\nHEADER=END\n 6b\n FF\nDATA=END\n";
+
+fn scan(tool: &Tool, bucket: &str) -> String {
+    tool.run(["scan", DATABASE, bucket]).succeeded()
+}
+
+#[test]
+fn a_dump_names_its_buckets() {
+    for text in [DUMP.to_owned(), DUMP.replace('\n', "\r\n"), DUMP.trim_end().to_owned()] {
+        let tool = Tool::new();
+        let said = tool.run_with(["load", DATABASE], text.as_bytes()).succeeded();
+        assert_eq!(said, "3 entries loaded into 2 buckets\n");
+        assert_eq!(scan(&tool, "a"), "k\tv\nl\t\\\\\\\\\\n\n");
+        assert_eq!(scan(&tool, "b"), "k\t\\xff\n");
+    }
+}
+
+#[test]
+fn the_main_database_goes_to_main_or_to_the_bucket_that_is_given() {
+    let tool = Tool::new();
+    tool.write("main.txt", "VERSION=3\ntype=btree\nmapsize=1\nHEADER=END\n 6b\n 76\nDATA=END\n");
+    let said = tool.run(["load", DATABASE, "--input", "main.txt"]).succeeded();
+    assert_eq!(said, "1 entries loaded; bucket main has 1 entries\n");
+    tool.run(["load", DATABASE, "other", "main.txt"]).succeeded();
+
+    tool.write("a.txt", "VERSION=3\ndatabase=a\nHEADER=END\n 6b\n 76\nDATA=END\n");
+    tool.run(["load", DATABASE, "renamed", "a.txt"]).succeeded();
+    assert_eq!(tool.buckets(), ["main", "other", "renamed"]);
+
+    tool.write("two.txt", DUMP);
+    tool.run(["load", DATABASE, "both", "two.txt"]).failed(2, &["two.txt: line 11: ", "leave BUCKET out"]);
+    assert_eq!(tool.buckets(), ["main", "other", "renamed"]);
+}
+
+#[test]
+fn lines_may_name_their_buckets() {
+    for (name, text) in [
+        ("all.tsv", "b\tk\t1\na\\n\tk\t2\nb\tj\t3\n"),
+        ("all.csv", "bucket,key,value\nb,k,1\na\\n,\"k\",2\nb,j,3\n"),
+        (
+            "all.ndjson",
+            "{\"bucket\":\"b\",\"key\":\"k\",\"value\":\"1\"}\n{\"key_hex\":\"6b\",\"bucket\":\"a\\n\",\"value\":\"2\"}\n\
+             {\"bucket\":\"b\",\"key\":\"j\",\"value\":\"3\"}\n",
+        ),
+    ] {
+        let tool = Tool::new();
+        tool.write(name, text);
+        let said = tool.run(["load", DATABASE, "-i", name]).succeeded();
+        assert!(said.starts_with("3 ") && said.ends_with(" loaded into 2 buckets\n"), "{said}");
+        assert_eq!((scan(&tool, "b").as_str(), scan(&tool, "a\n").as_str()), ("j\t3\nk\t1\n", "k\t2\n"));
+    }
+}
+
+#[test]
+fn the_format_is_the_option_the_extension_or_the_first_line() {
+    let tool = Tool::new();
+    tool.write("dump.txt", DUMP);
+    tool.write("rows.csv", "value,key\n\"1\",k\n");
+    tool.run(["load", DATABASE, "-i", "dump.txt"]).succeeded();
+    tool.run(["load", DATABASE, "csv", "rows.csv"]).succeeded();
+    assert_eq!(scan(&tool, "csv"), "k\t1\n");
+    tool.run_with(["load", DATABASE, "csv", "-", "--format", "csv"], b"key,value\nk,2\n").succeeded();
+    assert_eq!(scan(&tool, "csv"), "k\t2\n");
+
+    // The option outweighs the rest, and an extension the first line.
+    tool.run(["load", DATABASE, "-i", "dump.txt", "--format", "tsv"]).failed(2, &["line 1: 0 tabs"]);
+    tool.write("dump.tsv", DUMP);
+    tool.run(["load", DATABASE, "-i", "dump.tsv"]).failed(2, &["line 1: 0 tabs"]);
+    tool.run_with(["load", DATABASE, "csv"], b"VERSION=3\tx\n").succeeded();
+    assert_eq!(scan(&tool, "csv"), "VERSION=3\tx\nk\t2\n");
+}
+
+#[test]
+fn unknown_headers_are_told_and_passed_over() {
+    let tool = Tool::new();
+    let text = "VERSION=3\nmapsize=1048576\nmaxreaders=1\nsequence=7\ndatabase=a\nduplicates=0\nHEADER=END\nDATA=END\n";
+    let run = tool.run_with(["load", DATABASE], text.as_bytes());
+    assert_eq!(run.out, "0 entries loaded; bucket a has 0 entries\n");
+    run.failed(0, &["stdin: line 4: unknown header sequence=7 is ignored"]);
+    assert_eq!(tool.buckets(), ["a"]);
+}
+
+/// `DUMP` with one thing wrong, the line to be named, and a part of what is to be said.
+fn malformed_dumps() -> Vec<(String, u64, &'static str)> {
+    let replaced = |from, to, line, why| (DUMP.replacen(from, to, 1), line, why);
+    let cut = |at: &str, line, why| (DUMP[..DUMP.find(at).unwrap()].to_owned(), line, why);
+    let header = |header| replaced("type=btree", header, 4, header);
+    vec![
+        replaced("VERSION=3", "VERSION=2", 1, "VERSION=2: not VERSION=3"),
+        replaced("VERSION=3", "a\tb", 1, "not VERSION=3"),
+        replaced("format=print", "format=xml", 2, "format=xml"),
+        replaced("database=a", "database", 3, "NAME=VALUE"),
+        replaced("database=a", "database=\\ff", 3, "not UTF-8"),
+        header("type=recno"),
+        header("keys=0"),
+        header("duplicates=1"),
+        header("dupsort=1"),
+        header("integerkey=1"),
+        header("reversekey=1"),
+        replaced(" k\n", "k\n", 6, "space in front"),
+        replaced(" v\n", " \\v\n", 7, "unknown escape \\v"),
+        replaced(" \\5c\\\\\\0a\n", "", 9, "a key without a value"),
+        replaced("DATA=END\n", "", 10, "space in front"),
+        replaced("6b", "6", 16, "whole bytes"),
+        replaced("FF", "FG", 17, "not hexadecimal"),
+        replaced("VERSION=3\nformat=bytevalue", "\nformat=bytevalue", 11, "not VERSION=3"),
+        cut("type=hash", 13, "cut short"),
+        cut(" 6b", 15, "cut short"),
+        cut(" FF", 16, "cut short"),
+        cut("F\nDATA", 17, "cut short"),
+        cut("\nDATA=END\nV", 9, "cut short"),
+    ]
+}
+
+#[test]
+fn a_malformed_dump_loads_nothing() {
+    let tool = Tool::with_fruit();
+    for (text, line, why) in malformed_dumps() {
+        // The name of a database is judged where its header ends.
+        let line = if why == "not UTF-8" { 5 } else { line };
+        tool.write("bad.dump", &text);
+        let line = format!("bad.dump: line {line}: ");
+        tool.run(["load", DATABASE, "-i", "bad.dump"]).failed(2, &[&line, why, "nothing was loaded"]);
+        assert_eq!(tool.buckets(), ["fruit"], "{text}");
+    }
+}
+
+#[test]
+fn partial_keeps_what_is_before_the_malformed_line() {
+    let whole = |tool: &Tool, bucket| tool.run(["scan", DATABASE, bucket]).out;
+    for (text, line, _) in malformed_dumps() {
+        let tool = Tool::new();
+        tool.write("bad.dump", &text);
+        tool.run(["load", DATABASE, "-i", "bad.dump", "--partial"]).failed(2, &["bad.dump: line ", "were loaded"]);
+        let (k, l) = ("k\tv\n", "l\t\\\\\\\\\\n\n");
+        let expected = match line {
+            ..=7 => String::new(),
+            8..=9 => k.to_owned(),
+            _ => format!("{k}{l}"),
+        };
+        assert_eq!(whole(&tool, "a"), expected, "{text}");
+        assert_eq!(whole(&tool, "b"), "", "{text}");
+    }
+
+    let tool = Tool::with_fruit();
+    let lines = "apple\tgreen\nfig\tblue\nno tab\nkiwi\tbrown\n";
+    let parts = ["stdin: line 3: 0 tabs", "the 2 lines before it were loaded"];
+    tool.run_with(["load", DATABASE, "fruit", "--partial"], lines.as_bytes()).failed(2, &parts);
+    assert_eq!(scan(&tool, "fruit").lines().count(), 5);
+    assert_eq!(tool.run(["get", DATABASE, "fruit", "apple"]).succeeded(), "green\n");
+    let long = format!("a\tb\n{}\tv\n", "k".repeat(100_000));
+    tool.run_with(["load", DATABASE, "new", "--partial"], long.as_bytes()).failed(2, &["line 2: ", "100000"]);
+    assert_eq!(scan(&tool, "new"), "a\tb\n");
+    let unnamed = "{\"bucket\":\"x\",\"key\":\"a\",\"value\":\"b\"}\n{\"bucket\":\"\",\"key\":\"a\",\"value\":\"b\"}\n";
+    tool.write("unnamed.jsonl", unnamed);
+    tool.run(["load", DATABASE, "-i", "unnamed.jsonl", "--partial"]).failed(2, &["line 2: bucket name of 0 bytes"]);
+    assert_eq!(scan(&tool, "x"), "a\tb\n");
+}
+
+#[test]
+fn lines_that_do_not_fit_the_bucket_argument_are_malformed() {
+    let tool = Tool::with_fruit();
+    for (name, text, line, why) in [
+        ("two.tsv", "a\tb\n", 1, "1 tabs; write bucket TAB key TAB value"),
+        ("two.csv", "key,value\na,b\n", 1, "the columns are key,value"),
+        ("two.jsonl", "{\"key\":\"a\",\"value\":\"b\"}\n", 1, "no bucket"),
+        ("bytes.tsv", "\\xff\ta\tb\n", 1, "not UTF-8"),
+    ] {
+        tool.write(name, text);
+        tool.run(["load", DATABASE, "-i", name]).failed(2, &[&format!("{name}: line {line}: "), why]);
+    }
+    for (name, text, line, why) in [
+        ("three.tsv", "a\tb\tc\n", 1, "2 tabs"),
+        ("three.csv", "bucket,key,value\na,b,c\n", 1, "leave BUCKET out"),
+        ("ragged.csv", "key,value\na,b\nc\n", 3, "1 fields under 2 columns"),
+        ("escape.csv", "key,value\na,C:\\new\\games\n", 2, "unknown escape \\g"),
+        ("three.jsonl", "{\"bucket\":\"x\",\"key\":\"a\",\"value\":\"b\"}\n", 1, "nothing else"),
+        ("dump.csv", DUMP, 1, "the columns are VERSION=3"),
+        ("text.dump", "key,value\n", 1, "key,value: not VERSION=3"),
+    ] {
+        tool.write(name, text);
+        tool.run(["load", DATABASE, "new", name]).failed(2, &[&format!("{name}: line {line}: "), why]);
+    }
+    assert_eq!(tool.buckets(), ["fruit"]);
+}
+
+#[test]
+fn order_of_keys_does_not_matter() {
+    let tool = Tool::new();
+    let ascending: Vec<String> = (0..2_000).map(|number| format!("{number:06}\t{number}\n")).collect();
+    let mut mixed = ascending.clone();
+    fastrand::Rng::with_seed(1).shuffle(&mut mixed);
+    let half: String = ascending.iter().step_by(2).map(String::as_str).collect();
+    tool.run_with(["load", DATABASE, "sorted"], ascending.concat().as_bytes()).succeeded();
+    tool.run_with(["load", DATABASE, "mixed"], mixed.concat().as_bytes()).succeeded();
+    // Sorted, but among what is there.
+    tool.run_with(["load", DATABASE, "gaps"], half.as_bytes()).succeeded();
+    tool.run_with(["load", DATABASE, "gaps"], ascending.concat().as_bytes()).succeeded();
+    for bucket in ["sorted", "mixed", "gaps"] {
+        assert_eq!(scan(&tool, bucket), ascending.concat(), "{bucket}");
+    }
+    tool.run(["check", DATABASE]).succeeded();
+}
+
+#[test]
+fn wrong_usage_is_told() {
+    let tool = Tool::with_fruit();
+    tool.write("dump.txt", DUMP);
+    tool.run(["load", DATABASE, "-i", "dump.txt", "--hex"]).failed(2, &["--hex", "leave --hex out"]);
+    assert_eq!(tool.run(["load", DATABASE, "a", "dump.txt", "--input", "dump.txt"]).code, 2);
+    tool.run(["load", DATABASE, "-i", "missing"]).failed(2, &["missing", "check the path"]);
+    tool.run(["load", DATABASE, "-i", "."]).failed(2, &[".: ", "irectory"]);
+    tool.run(["load", "dump.txt", "-i", "dump.txt"]).failed(2, &["dump.txt: not a folio database"]);
+    assert_eq!(tool.buckets(), ["fruit"]);
+}
+
+#[test]
+fn an_input_in_pieces_is_recognized() {
+    use std::io::Write;
+    let tool = Tool::new();
+    let mut child = tool.command(["load", DATABASE]).stdout(Stdio::null()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let (start, rest) = DUMP.split_at(4);
+    input.write_all(start.as_bytes()).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    input.write_all(rest.as_bytes()).unwrap();
+    drop(input);
+    assert!(child.wait().unwrap().success());
+    assert_eq!(tool.buckets(), ["a", "b"]);
+}
