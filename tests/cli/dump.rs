@@ -72,6 +72,8 @@ fn the_output_file_is_replaced_whole_and_names_the_format() {
     assert_eq!(dump(&tool, &["-o", "all.csv", "--format", "tsv"]), "");
     assert_eq!(fs::read_to_string(tool.path("all.csv")).unwrap(), dump(&tool, &["--format", "tsv"]));
 
+    assert_eq!(dump(&tool, &["-o", "-"]), dump(&tool, &[]));
+
     // A dump that fails leaves the earlier file, and nothing beside it.
     let before = tool.names();
     tool.run(["dump", DATABASE, "missing", "-o", "all.csv"]).failed(1, &["no bucket missing"]);

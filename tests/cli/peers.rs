@@ -15,7 +15,8 @@ fn are_installed(peers: &[&str]) -> bool {
     let missing = peers.iter().find(|peer| Command::new(peer).arg("-V").output().is_err());
     if let Some(missing) = missing {
         // Past the test runner, which shows nothing of a test that passes.
-        writeln!(std::io::stderr(), "skipped: {missing} is not installed").unwrap();
+        let mut stderr = std::io::stderr().lock();
+        writeln!(stderr, "skipped: {missing} is not installed").unwrap();
     }
     missing.is_none()
 }

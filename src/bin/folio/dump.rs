@@ -1,7 +1,7 @@
 //! `folio dump`: whole buckets as text, out of one snapshot, in a format that other programs read.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use folio::{Bucket, Database, ReadTxn};
 use indicatif::ProgressBar;
@@ -27,7 +27,7 @@ Examples: folio dump library.folio -o library.dump && folio load copy.folio --in
           folio dump library.folio users --format csv
           folio dump library.folio | mdb_load environment
           folio dump library.folio users --no-name | mdb_load -s people environment
-          folio dump library.folio | grep -v -e ^mapsize= -e ^maxreaders= | db_load library.db")]
+          folio dump library.folio | grep -av -e ^mapsize= -e ^maxreaders= | db_load library.db")]
 pub struct Args {
     /// The database
     pub file: PathBuf,
@@ -49,7 +49,7 @@ pub struct Args {
     /// In tsv, csv and jsonl, write keys and values in hexadecimal
     #[arg(long)]
     hex: bool,
-    /// Write this file instead of stdout; it is there only when it is whole
+    /// Write this file instead of stdout (-); it is there only when it is whole
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -58,6 +58,11 @@ impl Args {
     fn format(&self) -> Format {
         let promised = self.output.as_deref().and_then(Format::of_path);
         self.format.or(promised).unwrap_or(Format::Dump)
+    }
+
+    /// The file to write, unless it is stdout.
+    fn output(&self) -> Option<&Path> {
+        self.output.as_deref().filter(|path| *path != Path::new("-"))
     }
 
     /// Refuses options that say nothing in this format.
@@ -82,7 +87,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     let database = open::reading(&args.file)?;
     let txn = database.begin_read()?;
     let buckets = selected(&txn, args)?;
-    match &args.output {
+    match args.output() {
         None => {
             let mut out = BufWriter::with_capacity(BUFFER_LEN, out);
             dump(&database, &buckets, args, &mut out)?;
@@ -162,5 +167,5 @@ fn map_size(file_len: u64) -> u64 {
 
 fn bar(args: &Args, total: u64) -> ProgressBar {
     // Between lines on the same terminal, a bar would only disturb.
-    if args.output.is_none() && io::stdout().is_terminal() { ProgressBar::hidden() } else { progress::entries(total) }
+    if args.output().is_none() && io::stdout().is_terminal() { ProgressBar::hidden() } else { progress::entries(total) }
 }

@@ -35,7 +35,7 @@ use crate::failure::Failure;
 #[command(
     name = "folio",
     version,
-    about = "Look into, load, dump and check folio databases",
+    about = "Look into, load and check folio databases",
     color = ColorChoice::Never,
     arg_required_else_help = true,
     after_help = "\

@@ -165,30 +165,32 @@ mod tests {
 
     use super::*;
 
-    fn read(text: &str, names_bucket: bool) -> Result<Vec<(u64, String, Vec<u8>, Vec<u8>)>, Bad> {
+    fn read(text: &str, names_bucket: bool) -> Result<Vec<Record>, Bad> {
         let input = Box::new(Cursor::new(text.as_bytes().to_vec()));
         let mut reader = CsvReader::new(input, Form::Text, names_bucket);
         let (mut record, mut found) = (Record::default(), Vec::new());
         while reader.next(&mut record)? == Step::Entry {
-            found.push((record.line, record.bucket.clone(), record.key.clone(), record.value.clone()));
+            found.push(record.clone());
         }
         Ok(found)
+    }
+
+    fn entry(line: u64, bucket: &str, key: &str, value: &str) -> Record {
+        Record { line, bucket: bucket.to_owned(), key: key.into(), value: value.into() }
     }
 
     #[test]
     fn fields_may_be_quoted_and_escaped() {
         let found = read("key,value\r\na,\"b,\"\"c\"\"\"\n\"x\ny\",\\t\nlast,", false).unwrap();
-        let entry =
-            |line, key: &str, value: &str| (line, String::new(), key.as_bytes().to_vec(), value.as_bytes().to_vec());
-        assert_eq!(found, [entry(2, "a", "b,\"c\""), entry(3, "x\ny", "\t"), entry(5, "last", "")]);
+        assert_eq!(found, [entry(2, "", "a", "b,\"c\""), entry(3, "", "x\ny", "\t"), entry(5, "", "last", "")]);
         let found = read("key,value\r\n\na,\"b\"\r\n\"\r\",\n", false).unwrap();
-        assert_eq!(found, [entry(3, "a", "b"), entry(4, "\r", "")]);
+        assert_eq!(found, [entry(3, "", "a", "b"), entry(4, "", "\r", "")]);
     }
 
     #[test]
     fn columns_come_in_any_order_but_complete() {
         let found = read("value,bucket,key\nv,b,k\n", true).unwrap();
-        assert_eq!(found, [(2, "b".to_owned(), b"k".to_vec(), b"v".to_vec())]);
+        assert_eq!(found, [entry(2, "b", "k", "v")]);
         assert_eq!(read("", true).unwrap(), []);
         for (text, names_bucket) in [
             ("a,b\n", false),

@@ -73,7 +73,7 @@ impl Format {
 }
 
 /// An entry of an input, and where it goes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// The line that it starts on.
     pub line: u64,

@@ -1,12 +1,15 @@
 //! The header of a database in a dump: what its lines say, and what folio cannot hold.
 
 use super::Style;
-use crate::format::{bucket_name, excerpt};
+use crate::format::lines::Line;
+use crate::format::{Bad, bucket_name, excerpt};
 
 #[derive(Debug, Default)]
 pub struct Header {
     pub style: Style,
     name: Option<Vec<u8>>,
+    /// The line of the name.
+    name_line: u64,
     names: Names,
 }
 
@@ -27,16 +30,19 @@ impl Header {
     }
 
     /// Takes a line `NAME=VALUE`. Answers whether it is known.
-    pub fn take(&mut self, line: &[u8]) -> Result<bool, String> {
-        let shown = || excerpt(line);
-        let Some(at) = line.iter().position(|&byte| byte == b'=') else {
+    pub fn take(&mut self, line: &Line<'_>) -> Result<bool, String> {
+        let shown = || excerpt(line.text);
+        let Some(at) = line.text.iter().position(|&byte| byte == b'=') else {
             return Err(format!("{} is no header; there is NAME=VALUE, and HEADER=END after the last one", shown()));
         };
-        match (&line[..at], &line[at + 1..]) {
+        match (&line.text[..at], &line.text[at + 1..]) {
             (b"format", b"bytevalue") => self.style = Style::Bytevalue,
             (b"format", b"print") => self.style = Style::Print,
             (b"format", _) => return Err(format!("{}: unknown; there are bytevalue and print", shown())),
-            (b"database" | b"subdatabase", name) => self.name = Some(name.to_vec()).filter(|name| !name.is_empty()),
+            (b"database" | b"subdatabase", name) => {
+                self.name = Some(name.to_vec()).filter(|name| !name.is_empty());
+                self.name_line = line.number;
+            }
             (b"type", b"btree" | b"hash") => {}
             (b"type", _) | (b"keys", b"0") => {
                 return Err(format!("{}: no keys; only databases of type btree or hash can be loaded", shown()));
@@ -69,13 +75,13 @@ impl Header {
     }
 
     /// The database's name as that of a bucket; none for a main database.
-    pub fn bucket(&self) -> Result<Option<String>, String> {
+    pub fn bucket(&self) -> Result<Option<String>, Bad> {
         let Some(name) = &self.name else { return Ok(None) };
         let name = match self.names {
-            Names::Plain => name.clone(),
-            Names::Escaped => Style::Print.decode(name).map_err(|why| format!("database: {why}"))?,
+            Names::Plain => Ok(name.clone()),
+            Names::Escaped => Style::Print.decode(name),
         };
-        bucket_name(name).map(Some)
+        name.and_then(bucket_name).map(Some).map_err(|why| Bad { line: self.name_line, why })
     }
 }
 
@@ -83,10 +89,14 @@ impl Header {
 mod tests {
     use super::*;
 
+    fn line(text: &str) -> Line<'_> {
+        Line { number: 7, text: text.as_bytes(), is_ended: true }
+    }
+
     fn header(lines: &[&str]) -> Header {
         let mut header = Header::default();
-        for line in lines {
-            assert_eq!(header.take(line.as_bytes()), Ok(true), "{line}");
+        for text in lines {
+            assert_eq!(header.take(&line(text)), Ok(true), "{text}");
         }
         header
     }
@@ -98,16 +108,17 @@ mod tests {
         assert_eq!(name(&["database="]), None);
         assert_eq!(name(&[r"database=a\\b\c3\a9", "db_pagesize=4096"]).as_deref(), Some("a\\b\u{e9}"));
         assert_eq!(name(&[r"database=a\\b", "mapsize=1048576"]).as_deref(), Some(r"a\\b"));
-        assert!(header(&[r"database=\ff"]).bucket().unwrap_err().contains("not UTF-8"));
+        let bad = header(&[r"database=\ff"]).bucket().unwrap_err();
+        assert!(bad.line == 7 && bad.why.contains("not UTF-8"), "{bad:?}");
 
         let mut second = header(&["mapsize=1048576", r"database=x"]).following();
-        second.take(br"database=\y").unwrap();
+        second.take(&line(r"database=\y")).unwrap();
         assert_eq!(second.bucket().unwrap().as_deref(), Some(r"\y"));
     }
 
     #[test]
     fn what_folio_cannot_hold_is_refused() {
-        let take = |line: &str| Header::default().take(line.as_bytes());
+        let take = |text: &str| Header::default().take(&line(text));
         for bad in ["duplicates=1", "dupsort=1", "dupfix=1", "integerkey=1", "reversekey=1", "type=recno", "keys=0"] {
             assert!(take(bad).unwrap_err().starts_with(bad), "{bad}");
         }

@@ -62,14 +62,14 @@ impl PortableReader {
             if line.text == b"HEADER=END" {
                 break;
             }
-            let is_known = self.header.take(line.text).map_err(|why| Bad { line: record.line, why })?;
+            let is_known = self.header.take(&line).map_err(|why| Bad { line: record.line, why })?;
             if !is_known {
                 return Ok(Step::Ignored(format!("unknown header {} is ignored", excerpt(line.text))));
             }
         }
         record.bucket = match &self.bucket {
             Some(bucket) => bucket.clone(),
-            None => self.header.bucket().map_err(|why| self.lines.bad(why))?.unwrap_or_else(|| MAIN.to_owned()),
+            None => self.header.bucket()?.unwrap_or_else(|| MAIN.to_owned()),
         };
         self.at = At::Data;
         Ok(Step::Bucket)
