@@ -103,6 +103,13 @@ fn forge_branches(image: &mut [u8], first: usize, mut below: u64, count: usize) 
     below
 }
 
+/// Puts the first two entries of a leaf into each other's place.
+fn swap_first_slots(image: &mut [u8], leaf: u64) {
+    let slots = leaf as usize * PAGE + 32;
+    image[slots..slots + 16].rotate_left(8);
+    reseal(image, slots);
+}
+
 /// A catalog whose branches have one child many times over: 10^20 names, in eleven pages.
 fn bomb() -> Vec<u8> {
     let depth = 11;
@@ -147,6 +154,42 @@ fn check_of_a_catalog_that_shares_its_children() {
     assert!(!report.is_ok());
 }
 
+/// A leaf that comes again and again, and whose last key is less than its first.
+#[test]
+fn scans_of_a_leaf_without_order() {
+    let mut image = image(|db| {
+        db.exec(|txn| {
+            txn.bucket_mut("a")?.put("k of a", "v")?;
+            txn.bucket_mut("disorder")?.put("l 1", "v")?;
+            txn.bucket_mut("disorder")?.put("l 2", "v")?;
+            txn.bucket_mut("pages")?.put("large", vec![1; PAGE * 12])
+        })
+        .unwrap();
+    });
+    let disorder = (find(&image, b"l 1").0 / PAGE) as u64;
+    let first = u64_at(&image, find(&image, b"large").0 + 7) as usize;
+    swap_first_slots(&mut image, disorder);
+    let root = forge_branches(&mut image, first, disorder, 11);
+    let (record, _) = find(&image, b"a");
+    set(&mut image, record + 3, root.to_le_bytes());
+    set(&mut image, record + 11, u64::MAX.to_le_bytes());
+    image[record + 19] = 12;
+    reseal(&mut image, record);
+    for verify in [Verify::Once, Verify::Never] {
+        let image = image.clone();
+        let last = in_time(move || {
+            let db = Options::new().verify(verify).open_store(&MemoryStore::with_image(&image)).unwrap();
+            let txn = db.begin_read().unwrap();
+            let bucket = txn.bucket("a").unwrap().unwrap();
+            let last = |entry: Option<folio::Result<folio::Entry<'_>>>| entry.map(|entry| entry.map(drop));
+            [last(bucket.iter().last()), last(bucket.iter().rev().last())]
+        });
+        for last in last {
+            assert!(matches!(last, Some(Err(Error::Corrupt { .. }))), "{verify:?}: {last:?}");
+        }
+    }
+}
+
 /// Two trees that share their children with themselves, and maybe with each other: pages that are passed over unseen do not tell.
 #[test]
 fn diff_of_trees_that_share_their_children() {
@@ -169,12 +212,7 @@ fn diff_of_trees_that_share_their_children() {
     for (n, (below_a, below_b, count_a, count_b)) in cases.into_iter().enumerate() {
         for verify in [Verify::Once, Verify::Never] {
             let mut image = whole.clone();
-            let slot = disorder as usize * PAGE + 32;
-            let (one, two): ([u8; 8], [u8; 8]) =
-                (image[slot..slot + 8].try_into().unwrap(), image[slot + 8..slot + 16].try_into().unwrap());
-            set(&mut image, slot, two);
-            set(&mut image, slot + 8, one);
-            reseal(&mut image, slot);
+            swap_first_slots(&mut image, disorder);
             let root_a = forge_branches(&mut image, first, below_a, count_a);
             let root_b = forge_branches(&mut image, first + 12, below_b, count_b);
             if n == 2 {

@@ -136,15 +136,16 @@ impl<'p, P: Pages<'p>> Cursor<'p, P> {
     /// Moves to the nearest entry of the leaf after or before the one that `path` leads to.
     ///
     /// What follows must follow in the order of keys: so a tree that shares its pages, which only a forged one does, is noticed before
-    /// it is walked as often as it has ways.
+    /// it is walked as often as it has ways. Both ends of the leaf behind count, since nobody may have verified that they are in order.
     fn step_leaf(&mut self, forward: bool) -> Result<()> {
         let end = if forward { State::AfterLast } else { State::BeforeFirst };
         let before = std::mem::replace(&mut self.state, end);
         self.find_leaf_beside(forward)?;
         if let (State::At(_, old, _), State::At(_, new, _)) = (before, self.state) {
+            let behind = (old.key(0)?, old.key(old.len() - 1)?);
             let is_ordered = match forward {
-                true => old.key(old.len() - 1)? < new.key(0)?,
-                false => new.key(new.len() - 1)? < old.key(0)?,
+                true => behind.0.max(behind.1) < new.key(0)?,
+                false => new.key(new.len() - 1)? < behind.0.min(behind.1),
             };
             if !is_ordered {
                 self.state = end;
