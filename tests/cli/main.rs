@@ -3,6 +3,7 @@
 
 mod commands;
 mod dump;
+mod help;
 mod load;
 mod peers;
 mod round_trip;

@@ -13,6 +13,7 @@ mod dump;
 mod entry;
 mod failure;
 mod format;
+mod help;
 mod input;
 mod load;
 mod open;
@@ -27,7 +28,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{ColorChoice, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 use crate::failure::Failure;
 
@@ -36,13 +37,10 @@ use crate::failure::Failure;
     name = "folio",
     version,
     about = "Look into, load and check folio databases",
-    color = ColorChoice::Never,
     arg_required_else_help = true,
     after_help = "\
 Keys and values are text, with the escapes \\t \\n \\r \\\\ \\xHH for every other byte; --hex takes and
 prints hexadecimal. A key or value that starts with a dash goes after --.
-
-Exit codes: 0 done; 1 key or bucket not there, or a check failed; 2 wrong usage or another error.
 
 Example: folio demo && folio scan demo.folio names --prefix GREEK --limit 5"
 )]
@@ -62,6 +60,8 @@ enum Command {
     Scan(scan::Args),
     Stat(stat::Args),
     Check(check::Args),
+    Completions(help::CompletionsArgs),
+    Man(help::ManArgs),
 }
 
 impl Command {
@@ -77,6 +77,8 @@ impl Command {
             Command::Scan(args) => &args.file,
             Command::Stat(args) => &args.file,
             Command::Check(args) => &args.file,
+            Command::Completions(_) => Path::new("stdout"),
+            Command::Man(args) => &args.out,
         }
     }
 
@@ -91,12 +93,14 @@ impl Command {
             Command::Scan(args) => scan::run(args, out),
             Command::Stat(args) => stat::run(args, out),
             Command::Check(args) => check::run(args, out),
+            Command::Completions(args) => help::completions(args, out),
+            Command::Man(args) => help::man(args, out),
         }
     }
 }
 
 fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let command = help::parse().command;
     let mut out = BufWriter::new(io::stdout().lock());
     let outcome = command.run(&mut out);
     // What was found before an error is worth printing too.
