@@ -51,6 +51,25 @@ impl Tool {
         fs::write(self.path(name), contents).unwrap();
     }
 
+    /// The names of all files there.
+    pub fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.dir.path()).unwrap();
+        let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Flips a bit of the database wherever these bytes are.
+    pub fn damage(&self, text: &str) {
+        let mut bytes = fs::read(self.path(DATABASE)).unwrap();
+        let places: Vec<usize> = (0..bytes.len()).filter(|&at| bytes[at..].starts_with(text.as_bytes())).collect();
+        assert!(!places.is_empty(), "{text} is in the file as it is");
+        for at in places {
+            bytes[at] ^= 1;
+        }
+        fs::write(self.path(DATABASE), bytes).unwrap();
+    }
+
     pub fn command(&self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_folio"));
         command.args(args).current_dir(self.dir.path());

@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod check;
 mod demo;
 mod dump;
@@ -60,6 +61,7 @@ enum Command {
     Scan(scan::Args),
     Stat(stat::Args),
     Check(check::Args),
+    Bench(bench::Args),
     Completions(help::CompletionsArgs),
     Man(help::ManArgs),
 }
@@ -77,6 +79,7 @@ impl Command {
             Command::Scan(args) => &args.file,
             Command::Stat(args) => &args.file,
             Command::Check(args) => &args.file,
+            Command::Bench(args) => args.file(),
             Command::Completions(_) => Path::new("stdout"),
             Command::Man(args) => &args.out,
         }
@@ -93,6 +96,7 @@ impl Command {
             Command::Scan(args) => scan::run(args, out),
             Command::Stat(args) => stat::run(args, out),
             Command::Check(args) => check::run(args, out),
+            Command::Bench(args) => bench::run(args, out),
             Command::Completions(args) => help::completions(args, out),
             Command::Man(args) => help::man(args, out),
         }

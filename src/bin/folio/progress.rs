@@ -1,4 +1,4 @@
-//! A progress bar on stderr, only where somebody watches: a terminal. `load`, `dump` and `check` draw it.
+//! A progress bar on stderr, only where somebody watches: a terminal. The commands that take long draw it.
 
 use std::io::{self, IsTerminal};
 
