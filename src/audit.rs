@@ -1,12 +1,16 @@
-//! The check of a whole file: who owns each page, and everything that is wrong, with the place where it is.
+//! The check of a whole file: who owns each page, and everything that is wrong, with the place where it is. The same walk makes the
+//! map of all pages.
 //!
 //! The space log is read first, then the catalog, and each bucket when the walk over the catalog comes to its record. So what
 //! is kept in memory is the set of owned pages and one path, however many buckets there are. One damaged page is one problem:
 //! where a tree or the log could not be read to its end, pages that nobody owns are not called lost.
 
 use std::fmt;
+use std::sync::Arc;
 
 use crate::bucket;
+use crate::inspect::{PageKind, PageMap, PageRun};
+use crate::page::large::LargeRef;
 use crate::page::leaf::{Leaf, Value};
 use crate::page::meta::Meta;
 use crate::page::space_log::{Extent, LogPage};
@@ -89,26 +93,19 @@ const PROGRESS_STEP: u64 = 1024;
 
 /// Checks everything that a snapshot and its meta refer to.
 pub(crate) fn audit(txn: &ReadTxn, meta: &Meta, progress: impl FnMut(u64, u64)) -> CheckReport {
-    let page_count = txn.page_count();
-    let mut audit = Audit {
-        source: txn.source(),
-        txn: txn.id(),
-        catalog: txn.catalog(),
-        page_len: txn.shared().options.page_len,
-        page_count,
-        owned: SLOT_PAGES.iter().map(|&slot| Extent::new(slot, 1)).collect(),
-        log: ExtentSet::default(),
-        free: ExtentSet::default(),
-        is_whole: true,
-        bucket: None,
-        progress,
-        report: CheckReport { pages: page_count, buckets: 0, entries: 0, problems: Vec::new(), problem_count: 0 },
-    };
-    audit.space(meta);
-    check(&txn.catalog(), audit.source, audit.page_len, txn.id(), &mut audit);
+    let mut audit = Audit::new(txn, progress);
+    audit.walk(meta);
     audit.lost_pages();
-    (audit.progress)(page_count, page_count);
+    (audit.progress)(audit.page_count, audit.page_count);
     audit.report
+}
+
+/// What every page is used for that a snapshot and its meta refer to. `pending` is a part of what they have as free.
+pub(crate) fn page_map(txn: &ReadTxn, meta: &Meta, pending: &[Extent]) -> PageMap {
+    let mut audit = Audit::new(txn, |_, _| {});
+    audit.runs = Some(SLOT_PAGES.iter().map(|&slot| PageRun::new(Extent::new(slot, 1), PageKind::Meta)).collect());
+    audit.walk(meta);
+    PageMap::new(txn, audit.runs.unwrap_or_default(), audit.free, pending)
 }
 
 /// Who owns which page, and what is wrong so far.
@@ -125,12 +122,40 @@ struct Audit<'txn, F> {
     /// Everything could be read so far.
     is_whole: bool,
     /// The bucket whose tree is being walked; none while it is the catalog's.
-    bucket: Option<String>,
+    bucket: Option<Arc<str>>,
+    /// What each page is used for, if that is what is asked: then large values are not read.
+    runs: Option<Vec<PageRun>>,
     progress: F,
     report: CheckReport,
 }
 
-impl<F: FnMut(u64, u64)> Audit<'_, F> {
+impl<'txn, F: FnMut(u64, u64)> Audit<'txn, F> {
+    fn new(txn: &'txn ReadTxn, progress: F) -> Audit<'txn, F> {
+        let page_count = txn.page_count();
+        Audit {
+            source: txn.source(),
+            txn: txn.id(),
+            catalog: txn.catalog(),
+            page_len: txn.shared().options.page_len,
+            page_count,
+            owned: SLOT_PAGES.iter().map(|&slot| Extent::new(slot, 1)).collect(),
+            log: ExtentSet::default(),
+            free: ExtentSet::default(),
+            is_whole: true,
+            bucket: None,
+            runs: None,
+            progress,
+            report: CheckReport { pages: page_count, buckets: 0, entries: 0, problems: Vec::new(), problem_count: 0 },
+        }
+    }
+
+    /// Goes through the space log, the catalog and all buckets.
+    fn walk(&mut self, meta: &Meta) {
+        self.space(meta);
+        let catalog = self.catalog;
+        check(&catalog, self.source, self.page_len, self.txn, self);
+    }
+
     /// The pages of the space log, and those that it says are free.
     fn space(&mut self, meta: &Meta) {
         let fields = meta.fields();
@@ -164,14 +189,15 @@ impl<F: FnMut(u64, u64)> Audit<'_, F> {
 
     /// A page of the space log. Answers the one before, or what is wrong.
     fn log_page(&mut self, no: PageNo) -> Result<PageNo, String> {
-        let read = self.source.page(no).and_then(|page| {
-            page::verify(page, no)?;
-            LogPage::view(page)
+        let read = self.source.page(no).and_then(|bytes| {
+            page::verify(bytes, no)?;
+            Ok((bytes, LogPage::view(bytes)?))
         });
-        let page = read.map_err(|error| describe(&error))?;
+        let (bytes, page) = read.map_err(|error| describe(&error))?;
         let extent = Extent::new(no.get(), 1);
         self.claim(extent)?;
         self.log.insert(extent);
+        self.page(no, bytes);
         Ok(page.previous)
     }
 
@@ -180,7 +206,7 @@ impl<F: FnMut(u64, u64)> Audit<'_, F> {
         let Ok(name) = std::str::from_utf8(name) else {
             return self.unread(path, "a bucket name that is not UTF-8".to_string());
         };
-        self.bucket = Some(name.to_string());
+        self.bucket = Some(name.into());
         match bucket::to_tree(record, self.catalog) {
             Ok(tree) => {
                 self.report.buckets += 1;
@@ -222,7 +248,8 @@ impl<F: FnMut(u64, u64)> Audit<'_, F> {
     fn report(&mut self, page: Option<u64>, path: &[u64], what: String) {
         self.report.problem_count += 1;
         if self.report.problems.len() < PROBLEMS_MAX {
-            self.report.problems.push(Problem { page, bucket: self.bucket.clone(), path: path.to_vec(), what });
+            let bucket = self.bucket.as_deref().map(str::to_string);
+            self.report.problems.push(Problem { page, bucket, path: path.to_vec(), what });
         }
     }
 }
@@ -253,6 +280,28 @@ impl<F: FnMut(u64, u64)> Auditor for Audit<'_, F> {
     fn unread(&mut self, path: &[u64], what: String) {
         self.is_whole = false;
         self.problem(path, what);
+    }
+
+    fn reads_values(&self) -> bool {
+        self.runs.is_none()
+    }
+
+    fn page(&mut self, no: PageNo, page: &[u8]) {
+        if let Some(runs) = &mut self.runs {
+            runs.push(PageRun::sound(no.get(), page, self.bucket.clone()));
+        }
+    }
+
+    fn large(&mut self, extent: Extent, large: &LargeRef) {
+        if let Some(runs) = &mut self.runs {
+            runs.push(PageRun {
+                born: Some(large.born()),
+                entry_count: 1,
+                used_bytes: large.len(),
+                bucket: self.bucket.clone(),
+                ..PageRun::new(extent, PageKind::Large)
+            });
+        }
     }
 
     /// The leaves of the catalog hold the records of the buckets.

@@ -7,6 +7,7 @@ use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::error::{Error, Result};
+use crate::inspect::TreePages;
 use crate::page::{self, BucketRecord};
 use crate::tree::cursor::Cursor as TreeCursor;
 use crate::tree::put::{self, Mode};
@@ -237,11 +238,21 @@ impl<'txn> Bucket<'txn> {
         Ok(end.saturating_sub(start))
     }
 
+    /// The pages of the bucket's tree, from the root down and from left to right, with their separators and keys: the tree as it
+    /// is built. Those of large values are named in the leaves.
+    pub fn pages(&self) -> TreePages<'txn> {
+        TreePages::new(self.source, self.tree, self.page_count_max())
+    }
+
+    /// No tree has more pages than these.
+    fn page_count_max(&self) -> u64 {
+        self.source.page_count + self.source.dirty.map_or(0, DirtyPages::len) as u64
+    }
+
     /// Measures the bucket by a walk over its pages.
     pub fn stats(&self) -> Result<BucketStats> {
         let page_len = self.source.map.page_len();
-        let page_count_max = self.source.page_count + self.source.dirty.map_or(0, DirtyPages::len) as u64;
-        let measure = check::measure(&self.tree, self.source, page_len, page_count_max)?;
+        let measure = check::measure(&self.tree, self.source, page_len, self.page_count_max())?;
         let tree_len = (measure.branch_pages + measure.leaf_pages) * page_len as u64;
         Ok(BucketStats {
             entries: self.tree.entry_count,

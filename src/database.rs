@@ -14,8 +14,10 @@ use crate::disk::MemoryStore;
 use crate::disk::file::{self, FileStore};
 use crate::disk::store::Store;
 use crate::error::{Error, Result};
+use crate::inspect::PageMap;
 use crate::optimistic::{Isolation, OptimisticTxn};
 use crate::options::{Advice, Durability, Options};
+use crate::page::meta::Meta;
 use crate::page::{SLOT_PAGES, TxnId};
 use crate::txn::batch;
 use crate::txn::read::ReadTxn;
@@ -476,16 +478,39 @@ impl Database {
     ///
     /// As [`Database::check`].
     pub fn check_with(&self, progress: impl FnMut(u64, u64)) -> Result<CheckReport> {
-        let shared = self.shared();
-        // A snapshot and its meta: where a commit came between the two, once more.
-        let (txn, meta) = loop {
-            let (txn, meta) = (self.begin_read()?, shared.meta()?);
+        let (txn, meta) = self.newest()?;
+        Ok(audit::audit(&txn, &meta, progress))
+    }
+
+    /// What every page of the file is used for, by a walk over all trees and the free space. Large values are not read. The
+    /// map takes memory for each branch and leaf: some sixtieth of what they take. Does not wait for a running write transaction, and
+    /// shows the state before it.
+    ///
+    /// A page that is damaged, and what only it refers to, is [`PageKind::Unknown`](crate::PageKind::Unknown);
+    /// [`Database::check`] says what is wrong.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Forked`].
+    pub fn page_map(&self) -> Result<PageMap> {
+        loop {
+            let (txn, meta) = self.newest()?;
+            if let Some(pending) = self.shared().pending(txn.id()) {
+                return Ok(audit::page_map(&txn, &meta, &pending));
+            }
+        }
+    }
+
+    /// The newest snapshot and its meta.
+    fn newest(&self) -> Result<(ReadTxn, Arc<Meta>)> {
+        loop {
+            let (txn, meta) = (self.begin_read()?, self.shared().meta()?);
+            // Once more, where a commit came between the two.
             if txn.id() == meta.txn() {
-                break (txn, meta);
+                return Ok((txn, meta));
             }
             std::thread::yield_now();
-        };
-        Ok(audit::audit(&txn, &meta, progress))
+        }
     }
 }
 

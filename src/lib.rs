@@ -65,7 +65,7 @@
 //!
 //! `page` (the format; its module text is the specification), `tree` (B+trees over numbered pages), `disk` (files, memory, the map; the
 //! only unsafe code), `txn` (snapshots, free space, the commit), `bucket` and `database` (the public face), `diff` (what
-//! differs between two snapshots), `audit` (the check of a whole file).
+//! differs between two snapshots), `audit` (the check of a whole file), `inspect` (a look at the pages).
 //!
 //! Two paths explain the rest. A read goes `Database::begin_read`, `txn::read`, `tree`, `page`, and ends in a slice of the map. A
 //! write goes `Database::begin_write`, `txn::write`, `tree::put`, which makes pages dirty (`txn::dirty`) and edits them
@@ -77,6 +77,7 @@ mod database;
 mod diff;
 pub mod disk;
 mod error;
+mod inspect;
 mod optimistic;
 mod options;
 mod page;
@@ -88,6 +89,7 @@ pub use bucket::{Bucket, BucketMut, BucketStats, Cursor, Entry, EntryMut, Range}
 pub use database::{Database, PinnedSnapshot, ReaderLabel, Stats};
 pub use diff::{BucketChange, BucketDiff, Change, Diff};
 pub use error::{Error, Result};
+pub use inspect::{ChildInfo, EntryInfo, PageInfo, PageKind, PageMap, PageRun, TreePages};
 pub use optimistic::{Isolation, OptimisticBucket, OptimisticBucketMut, OptimisticRange, OptimisticTxn};
 pub use options::{Advice, Durability, Options, Verify};
 pub use page::TxnId;

@@ -143,6 +143,11 @@ pub(crate) fn build(page: &mut [u8], previous: PageNo, sweep: Sweep, words: &[U6
     page[at..at + words.len() * 8].copy_from_slice(words.as_bytes());
 }
 
+/// Bytes behind the header that are in use, in a page that nobody verified.
+pub(crate) fn live_len(page: &[u8]) -> usize {
+    LOG_HEADER_LEN + usize::from(header(page).slot_count.get()) * 8
+}
+
 /// A log page to be read.
 pub(crate) struct LogPage<'a> {
     pub(crate) previous: PageNo,

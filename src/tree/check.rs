@@ -19,6 +19,17 @@ pub(crate) trait Auditor {
     /// The same, and the walk turns back: nothing is known of what lies below.
     fn unread(&mut self, path: &[u64], what: String);
 
+    /// Whether large values are to be read. That they are in the file is checked anyhow.
+    fn reads_values(&self) -> bool {
+        true
+    }
+
+    /// A page that was read and found sound, before those below it.
+    fn page(&mut self, _no: PageNo, _page: &[u8]) {}
+
+    /// A large value that lies where one can.
+    fn large(&mut self, _extent: Extent, _large: &LargeRef) {}
+
     /// A leaf that was read and found sound.
     fn leaf(&mut self, _path: &[u64], _leaf: &Leaf<'_>) {}
 }
@@ -85,6 +96,7 @@ impl<'p, P: Pages<'p>, A: Auditor> Check<'_, P, A> {
             return self.unread(format!("born in transaction {born}, after what refers to it, in {above}"));
         }
         self.born_max = TxnId::new(born);
+        self.auditor.page(no, page);
         let count =
             if level == 0 { self.leaf(page, lower, upper).map(Some) } else { self.branch(page, level, lower, upper) };
         self.born_max = above;
@@ -126,6 +138,10 @@ impl<'p, P: Pages<'p>, A: Auditor> Check<'_, P, A> {
         let extent = Extent::new(large.page().get(), large.page_count(self.page_len));
         if let Err(why) = self.auditor.claim(extent) {
             self.unread(format!("a large value of {} bytes: {why}", large.len()));
+            return;
+        }
+        self.auditor.large(extent, large);
+        if !self.auditor.reads_values() {
             return;
         }
         match self.pages.large(large) {

@@ -330,6 +330,15 @@ impl Shared {
         }
     }
 
+    /// The pages that are pending in the snapshot of `txn`: `None` if that is no longer the current one. While a write transaction
+    /// runs, they are not to be known, and there are none.
+    pub(crate) fn pending(&self, txn: TxnId) -> Option<Vec<Extent>> {
+        let Some(writer) = self.writer.lock(false) else { return Some(Vec::new()) };
+        let seat = Seat { lock: &self.writer, writer: Some(writer) };
+        let is_current = seat.meta.txn() == txn;
+        is_current.then(|| seat.space.as_ref().map_or_else(Vec::new, |space| space.pending.extents().collect()))
+    }
+
     /// Makes everything committed durable.
     pub(crate) fn sync(&self) -> Result<()> {
         let Some(mut writer) = self.lock_writer(true)? else { return Ok(()) };

@@ -90,6 +90,11 @@ fn count_pages<'a>(by_birth: impl Iterator<Item = (&'a TxnId, &'a Vec<Extent>)>)
 }
 
 impl Pending {
+    /// All pages that wait.
+    pub(crate) fn extents(&self) -> impl Iterator<Item = Extent> {
+        self.held.values().flat_map(|held| held.by_birth.values().flatten().copied())
+    }
+
     /// These snapshots are pinned now, in ascending order. Answers which of those before are not, and which pages are free for it.
     pub(crate) fn follow(&mut self, pins: &[TxnId]) -> (Vec<TxnId>, Vec<Extent>) {
         let gone = missing(&self.pins, pins);

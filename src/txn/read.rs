@@ -10,6 +10,7 @@ use crate::bucket::{Bucket, open_bucket};
 use crate::database::Handle;
 use crate::diff::Diff;
 use crate::error::Result;
+use crate::inspect::PageInfo;
 use crate::page::TxnId;
 use crate::tree::Tree;
 
@@ -113,6 +114,17 @@ impl ReadTxn {
     /// page that they come to is damaged.
     pub fn diff<'txn>(&'txn self, newer: &'txn ReadTxn) -> Result<Diff<'txn>> {
         Diff::new(self, newer)
+    }
+
+    /// What page number `page` holds, going by its own bytes: they may be left over from an earlier use. `None` past the end of the
+    /// snapshot. What the page is used for, if anything, is in [`Database::page_map`](crate::Database::page_map).
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Io`] if the page cannot be read. Bytes that make no sense are no error, but
+    /// [`PageKind::Unknown`](crate::PageKind::Unknown).
+    pub fn page_info(&self, page: u64) -> Result<Option<PageInfo>> {
+        crate::inspect::page_info(self.shared(), page, self.page_count())
     }
 
     #[inline]
