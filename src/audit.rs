@@ -6,6 +6,7 @@
 //! where a tree or the log could not be read to its end, pages that nobody owns are not called lost.
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::bucket;
@@ -92,20 +93,33 @@ const PROBLEMS_MAX: usize = 1000;
 const PROGRESS_STEP: u64 = 1024;
 
 /// Checks everything that a snapshot and its meta refer to.
-pub(crate) fn audit(txn: &ReadTxn, meta: &Meta, progress: impl FnMut(u64, u64)) -> CheckReport {
+/// `None` if `progress` put an end to it.
+pub(crate) fn audit(
+    txn: &ReadTxn,
+    meta: &Meta,
+    progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+) -> Option<CheckReport> {
     let mut audit = Audit::new(txn, progress);
     audit.walk(meta);
     audit.lost_pages();
-    (audit.progress)(audit.page_count, audit.page_count);
-    audit.report
+    audit.tell(audit.page_count);
+    (!audit.is_stopped).then_some(audit.report)
 }
 
-/// What every page is used for that a snapshot and its meta refer to. `pending` is a part of what they have as free.
-pub(crate) fn page_map(txn: &ReadTxn, meta: &Meta, pending: &[Extent]) -> PageMap {
-    let mut audit = Audit::new(txn, |_, _| {});
+/// What every page is used for that a snapshot and its meta refer to. `pending` is a part of what they have as free. `None` if
+/// `progress` put an end to it.
+pub(crate) fn page_map(
+    txn: &ReadTxn,
+    meta: &Meta,
+    pending: &[Extent],
+    progress: impl FnMut(u64, u64) -> ControlFlow<()>,
+) -> Option<PageMap> {
+    let mut audit = Audit::new(txn, progress);
     audit.runs = Some(SLOT_PAGES.iter().map(|&slot| PageRun::new(Extent::new(slot, 1), PageKind::Meta)).collect());
     audit.walk(meta);
-    PageMap::new(txn, audit.runs.unwrap_or_default(), audit.free, pending)
+    audit.tell(audit.page_count);
+    let runs = audit.runs.filter(|_| !audit.is_stopped)?;
+    Some(PageMap::new(txn, runs, audit.free, pending))
 }
 
 /// Who owns which page, and what is wrong so far.
@@ -121,6 +135,8 @@ struct Audit<'txn, F> {
     free: ExtentSet,
     /// Everything could be read so far.
     is_whole: bool,
+    /// Nothing more is to be looked at.
+    is_stopped: bool,
     /// The bucket whose tree is being walked; none while it is the catalog's.
     bucket: Option<Arc<str>>,
     /// What each page is used for, if that is what is asked: then large values are not read.
@@ -129,7 +145,7 @@ struct Audit<'txn, F> {
     report: CheckReport,
 }
 
-impl<'txn, F: FnMut(u64, u64)> Audit<'txn, F> {
+impl<'txn, F: FnMut(u64, u64) -> ControlFlow<()>> Audit<'txn, F> {
     fn new(txn: &'txn ReadTxn, progress: F) -> Audit<'txn, F> {
         let page_count = txn.page_count();
         Audit {
@@ -142,6 +158,7 @@ impl<'txn, F: FnMut(u64, u64)> Audit<'txn, F> {
             log: ExtentSet::default(),
             free: ExtentSet::default(),
             is_whole: true,
+            is_stopped: false,
             bucket: None,
             runs: None,
             progress,
@@ -222,8 +239,12 @@ impl<'txn, F: FnMut(u64, u64)> Audit<'txn, F> {
         self.owned.insert(extent);
         let seen = self.owned.page_count();
         if seen / PROGRESS_STEP != before / PROGRESS_STEP {
-            (self.progress)(seen, self.page_count);
+            self.tell(seen);
         }
+    }
+
+    fn tell(&mut self, seen: u64) {
+        self.is_stopped |= (self.progress)(seen, self.page_count).is_break();
     }
 
     /// P4: what nobody owns is lost.
@@ -254,8 +275,11 @@ impl<'txn, F: FnMut(u64, u64)> Audit<'txn, F> {
     }
 }
 
-impl<F: FnMut(u64, u64)> Auditor for Audit<'_, F> {
+impl<F: FnMut(u64, u64) -> ControlFlow<()>> Auditor for Audit<'_, F> {
     fn claim(&mut self, extent: Extent) -> Result<(), &'static str> {
+        if self.is_stopped {
+            return Err("not looked at");
+        }
         if extent.first.checked_add(extent.count).is_none_or(|end| end > self.page_count) {
             return Err("outside the file");
         }

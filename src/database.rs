@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -477,7 +478,20 @@ impl Database {
     /// # Errors
     ///
     /// As [`Database::check`].
-    pub fn check_with(&self, progress: impl FnMut(u64, u64)) -> Result<CheckReport> {
+    pub fn check_with(&self, mut progress: impl FnMut(u64, u64)) -> Result<CheckReport> {
+        let report = self.check_until(|seen, of| {
+            progress(seen, of);
+            ControlFlow::Continue(())
+        })?;
+        Ok(report.expect("nothing puts an end to it"))
+    }
+
+    /// As [`Database::check_with`], until `progress` answers that it is enough: then there is no report.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::check`].
+    pub fn check_until(&self, progress: impl FnMut(u64, u64) -> ControlFlow<()>) -> Result<Option<CheckReport>> {
         let (txn, meta) = self.newest()?;
         Ok(audit::audit(&txn, &meta, progress))
     }
@@ -493,10 +507,20 @@ impl Database {
     ///
     /// [`Error::Forked`].
     pub fn page_map(&self) -> Result<PageMap> {
+        let map = self.page_map_until(|_, _| ControlFlow::Continue(()))?;
+        Ok(map.expect("nothing puts an end to it"))
+    }
+
+    /// As [`Database::page_map`], and calls `progress` as [`Database::check_until`] does: until it answers that it is enough.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::page_map`].
+    pub fn page_map_until(&self, progress: impl FnMut(u64, u64) -> ControlFlow<()>) -> Result<Option<PageMap>> {
         loop {
             let (txn, meta) = self.newest()?;
             if let Some(pending) = self.shared().pending(txn.id()) {
-                return Ok(audit::page_map(&txn, &meta, &pending));
+                return Ok(audit::page_map(&txn, &meta, &pending, progress));
             }
         }
     }
