@@ -203,6 +203,9 @@ fn stat_shows_the_file_and_each_bucket() {
     let tool = Tool::with_fruit();
     let said = tool.run(["stat", DATABASE]).succeeded();
     assert!(said.contains("4096 bytes"), "{said}");
+    for part in ["2 meta, 0 space log, 0 branch, 2 leaf, 0 large, 0 pending", " overhead", "pinned       no snapshot"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
     assert!(said.lines().any(|line| line.starts_with("fruit ") && line.contains(" 4 ")), "{said}");
 
     let stat = tool.json();
@@ -213,6 +216,23 @@ fn stat_shows_the_file_and_each_bucket() {
     assert_eq!(fruit["entries"], 4);
     assert_eq!(fruit["key_bytes"], "applebananablueberrycherry".len());
     assert_eq!(fruit["value_bytes"], "redyellowbluedark_red".len());
+    let (keys, values) = ("applebananablueberrycherry".len(), "redyellowbluedark_red".len());
+    assert_eq!(fruit["overhead_bytes"], 4096 - keys - values);
+
+    // Every page is of one kind, and every byte of the file is accounted for.
+    let figure = |name: &str| stat[name].as_u64().unwrap();
+    let kind = |name: &str| stat["kinds"][name].as_u64().unwrap();
+    let used = kind("space_log") + kind("branch") + kind("leaf") + kind("large");
+    assert_eq!((kind("meta"), kind("leaf"), kind("unknown")), (2, 2, 0), "the catalog has a leaf too");
+    assert_eq!((figure("used_pages"), figure("free_pages")), (used, kind("free")));
+    assert_eq!(
+        stat["kinds"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum::<u64>(),
+        figure("page_count")
+    );
+    let bytes = figure("key_bytes") + figure("value_bytes") + figure("overhead_bytes");
+    assert_eq!(bytes, (used + 2) * 4096);
+    assert_eq!((figure("key_bytes"), figure("value_bytes")), (keys as u64, values as u64));
+    assert_eq!((&stat["pinned_snapshots"], &stat["oldest_pinned"]), (&0.into(), &serde_json::Value::Null));
 }
 
 #[test]

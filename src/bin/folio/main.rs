@@ -16,6 +16,7 @@ mod failure;
 mod format;
 mod help;
 mod input;
+mod kinds;
 mod load;
 mod open;
 mod output;
@@ -79,6 +80,8 @@ impl Command {
             Command::Scan(args) => &args.file,
             Command::Stat(args) => &args.file,
             Command::Check(args) => &args.file,
+            Command::Map(args) => &args.file,
+            Command::Tree(args) => &args.file,
             Command::Bench(args) => args.file(),
             Command::Completions(_) => Path::new("stdout"),
             Command::Man(args) => &args.out,

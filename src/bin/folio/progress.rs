@@ -1,6 +1,7 @@
 //! A progress bar on stderr, only where somebody watches: a terminal. The commands that take long draw it.
 
 use std::io::{self, IsTerminal};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -20,6 +21,15 @@ pub fn entries(total: u64) -> ProgressBar {
 /// Counts pages up to a total that the caller sets as it learns it.
 pub fn pages() -> ProgressBar {
     bar(0, "{bar:40} {pos}/{len} pages")
+}
+
+/// Shows that something goes on, for who knows how long.
+pub fn spinner() -> ProgressBar {
+    let spinner = bar(0, "{spinner} reading pages, {elapsed}");
+    if !spinner.is_hidden() {
+        spinner.enable_steady_tick(Duration::from_millis(100));
+    }
+    spinner
 }
 
 fn bar(total: u64, template: &str) -> ProgressBar {
