@@ -49,6 +49,19 @@ fn a_file_is_measured_and_stays_as_it_is() {
 }
 
 #[test]
+fn bars_are_coloured_where_colours_are_wanted() {
+    let tool = Tool::with_fruit();
+    let said = |variables: &[(&str, &str)]| {
+        let mut command = tool.command([&["bench", DATABASE], &QUICK[..]].concat());
+        command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").envs(variables.iter().copied());
+        Run::from(command.output().unwrap()).succeeded()
+    };
+    let coloured = said(&[("CLICOLOR_FORCE", "1")]);
+    assert!(coloured.contains("\x1b[36m█") && !coloured.contains('#'), "{coloured}");
+    assert!(said(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]).is_ascii());
+}
+
+#[test]
 fn a_temporary_database_is_measured_and_goes() {
     let tool = Tool::new();
     fs::create_dir(tool.path("place")).unwrap();

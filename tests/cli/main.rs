@@ -7,5 +7,6 @@ mod dump;
 mod help;
 mod load;
 mod peers;
+mod picture;
 mod round_trip;
 mod tool;

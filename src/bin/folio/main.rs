@@ -20,6 +20,7 @@ mod kinds;
 mod load;
 mod open;
 mod output;
+mod picture;
 mod progress;
 mod scan;
 mod stat;
@@ -62,6 +63,8 @@ enum Command {
     Scan(scan::Args),
     Stat(stat::Args),
     Check(check::Args),
+    Map(picture::map::Args),
+    Tree(picture::tree::Args),
     Bench(bench::Args),
     Completions(help::CompletionsArgs),
     Man(help::ManArgs),
@@ -99,6 +102,8 @@ impl Command {
             Command::Scan(args) => scan::run(args, out),
             Command::Stat(args) => stat::run(args, out),
             Command::Check(args) => check::run(args, out),
+            Command::Map(args) => picture::map::run(args),
+            Command::Tree(args) => picture::tree::run(args),
             Command::Bench(args) => bench::run(args, out),
             Command::Completions(args) => help::completions(args, out),
             Command::Man(args) => help::man(args, out),
