@@ -27,6 +27,11 @@
 //! # }
 //! ```
 //!
+//! # The guide
+//!
+//! The chapters of the [guide]: [opening and options](guide::opening), [transactions](guide::transactions), [buckets and
+//! ranges](guide::buckets), [durability and crashes](guide::durability), and [long readers and diffs](guide::readers).
+//!
 //! # What it promises
 //!
 //! - **P1** After a crash that lost, tore or reordered any of the writes not yet synced, the next open finds the last commit that was
@@ -77,6 +82,7 @@ mod database;
 mod diff;
 pub mod disk;
 mod error;
+pub mod guide;
 mod inspect;
 mod optimistic;
 mod options;

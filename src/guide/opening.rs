@@ -1,0 +1,148 @@
+//! Opening a database, its options, and who may have it open.
+//!
+//! A database is one file. There is no second file beside it: no log, no lock file, no directory.
+//!
+//! ```
+//! # fn main() -> folio::Result<()> {
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let path = dir.path().join("library.folio");
+//! let db = folio::Database::open(&path)?; // made, if there is none
+//! db.exec(|txn| txn.bucket_mut("books")?.put("1984", "Orwell"))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A new database appears whole or not at all: it is written under a temporary name, synced, and renamed. An empty file becomes
+//! a database, too. A file that holds something else is refused ([`Error::NotADatabase`]) and left as it is.
+//!
+//! Opening takes constant time, however large the file is and however it was closed. There is no recovery run. The first
+//! *write* after opening reads the list of free space, which takes longer the more fragments there are.
+//!
+//! # Options
+//!
+//! [`Options`] is a chain that ends with [`Options::open`]. The defaults are good for most programs.
+//!
+//! ```
+//! use folio::{Durability, Options};
+//! # fn main() -> folio::Result<()> {
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let path = dir.path().join("cache.folio");
+//! let db = Options::new()
+//!     .page_size(16 << 10)
+//!     .durability(Durability::Relaxed)
+//!     .max_size(1 << 30)
+//!     .open(&path)?;
+//! assert_eq!(db.stats()?.page_size, 16384);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | option | default | change it when |
+//! |---|---|---|
+//! | [`page_size`] | 4 KiB | keys are longer than 1,984 bytes, or values of some KiB are many. Fixed when the file is made: for an existing one it says nothing. |
+//! | [`durability`] | durable | the newest commits may be lost in a power cut: [durability](super::durability) |
+//! | [`sync_bytes`] | 64 MiB | relaxed commits should be synced more or less often |
+//! | [`dirty_limit`] | 256 MiB | a large write transaction should take less memory, or may take more |
+//! | [`max_size`] | no limit | the file must not grow past some size: then [`Error::Full`] |
+//! | [`read_only`] | no | several processes are to read, or nothing may be written |
+//! | [`create`] | yes | a missing file is a mistake |
+//! | [`verify`] | once | you suspect the memory or the disk, or trust them wholly |
+//! | [`advice`] | normal | the file is larger than memory and the reads are all random, or all scans |
+//! | [`prefault`] | no | the first reads after opening should not wait for the disk |
+//! | [`lock_timeout`] | none | another process is about to close the file |
+//!
+//! An option that cannot be is [`Error::InvalidOption`], which names it, or [`Error::PageSize`].
+//!
+//! # Several handles in one process
+//!
+//! [`Database`] is a handle. It is cheap to clone and can be shared between threads. Opening the same file again in the same
+//! process gives another handle to the same database, whatever name or link it was opened under. Durability and `read_only`
+//! belong to the handle; the other options are those of the first opening, and asking for others is an error:
+//!
+//! ```
+//! use folio::{Database, Error, Options};
+//! # fn main() -> folio::Result<()> {
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let path = dir.path().join("a.folio");
+//! let first = Database::open(&path)?;
+//! let second = Database::open(&path)?;
+//! first.exec(|txn| txn.bucket_mut("a")?.put("k", "v"))?;
+//! assert!(second.begin_read()?.bucket("a")?.is_some()); // the same database
+//!
+//! let refused = Options::new().max_size(1 << 30).open(&path);
+//! assert!(matches!(refused, Err(Error::InvalidOption { option: "max_size", .. })));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The database is closed when the last handle and the last transaction are gone. Closing makes relaxed commits durable. It has
+//! nobody to report an error to: if you must know, call [`Database::sync`] before.
+//!
+//! # Several processes
+//!
+//! One process may have the file open for writing, and then no other may have it open at all. Or any number may have it open
+//! with [`Options::read_only`]. The others get [`Error::Locked`]: at once, or after [`Options::lock_timeout`]. The lock is an
+//! advisory one (`flock`). It goes with the process, so there is nothing to clean up after a crash.
+//!
+//! A read-only opening writes nothing, not even after a crash, and needs no right to write.
+//!
+//! ```
+//! use folio::{Database, Error, Options};
+//! # fn main() -> folio::Result<()> {
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let path = dir.path().join("a.folio");
+//! # drop(Database::open(&path)?);
+//! let db = Options::new().read_only(true).open(&path)?;
+//! assert!(matches!(db.begin_write(), Err(Error::ReadOnly)));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A child that was made by `fork` shares the file and the lock with its parent, but not the table of readers. Used there, the
+//! database answers [`Error::Forked`]. Drop it there and open it anew when the parent has closed it; or fork first. A child
+//! that calls `exec`, as [`std::process::Command`] makes it, changes nothing.
+//!
+//! # In memory
+//!
+//! [`Database::in_memory`] needs no file. It does all that a file does, and is gone with its last handle. [`MemoryStore`] is
+//! the disk under it: keep it, and the database can be opened again. It can also cut the power and fail calls, for tests of
+//! your own: see [durability](super::durability).
+//!
+//! ```
+//! use folio::{Options, disk::MemoryStore};
+//! # fn main() -> folio::Result<()> {
+//! let disk = MemoryStore::new();
+//! let db = Options::new().open_store(&disk)?;
+//! db.exec(|txn| txn.bucket_mut("a")?.put("k", "v"))?;
+//! drop(db);
+//! let db = Options::new().open_store(&disk)?;
+//! assert!(db.begin_read()?.bucket("a")?.is_some());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Database`]: crate::Database
+//! [`Database::in_memory`]: crate::Database::in_memory
+//! [`Database::sync`]: crate::Database::sync
+//! [`Error::Forked`]: crate::Error::Forked
+//! [`Error::Full`]: crate::Error::Full
+//! [`Error::InvalidOption`]: crate::Error::InvalidOption
+//! [`Error::Locked`]: crate::Error::Locked
+//! [`Error::NotADatabase`]: crate::Error::NotADatabase
+//! [`Error::PageSize`]: crate::Error::PageSize
+//! [`MemoryStore`]: crate::disk::MemoryStore
+//! [`Options`]: crate::Options
+//! [`Options::lock_timeout`]: crate::Options::lock_timeout
+//! [`Options::open`]: crate::Options::open
+//! [`Options::read_only`]: crate::Options::read_only
+//! [`advice`]: crate::Options::advice
+//! [`create`]: crate::Options::create
+//! [`dirty_limit`]: crate::Options::dirty_limit
+//! [`durability`]: crate::Options::durability
+//! [`lock_timeout`]: crate::Options::lock_timeout
+//! [`max_size`]: crate::Options::max_size
+//! [`page_size`]: crate::Options::page_size
+//! [`prefault`]: crate::Options::prefault
+//! [`read_only`]: crate::Options::read_only
+//! [`sync_bytes`]: crate::Options::sync_bytes
+//! [`verify`]: crate::Options::verify
