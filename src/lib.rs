@@ -30,7 +30,8 @@
 //! # The guide
 //!
 //! The chapters of the [guide]: [opening and options](guide::opening), [transactions](guide::transactions), [buckets and
-//! ranges](guide::buckets), [durability and crashes](guide::durability), and [long readers and diffs](guide::readers).
+//! ranges](guide::buckets), [durability and crashes](guide::durability), [long readers and diffs](guide::readers),
+//! [errors](guide::errors), and [tuning](guide::tuning).
 //!
 //! # What it promises
 //!
