@@ -31,7 +31,7 @@
 //!
 //! The chapters of the [guide]: [opening and options](guide::opening), [transactions](guide::transactions), [buckets and
 //! ranges](guide::buckets), [durability and crashes](guide::durability), [long readers and diffs](guide::readers),
-//! [errors](guide::errors), and [tuning](guide::tuning).
+//! [backups](guide::backups), [errors](guide::errors), [tuning](guide::tuning), and [the file format](guide::format).
 //!
 //! # What it promises
 //!

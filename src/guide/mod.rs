@@ -10,12 +10,16 @@
 //! | [`buckets`] | How are entries found, walked, counted and changed? What about large values? |
 //! | [`durability`] | What does a commit wait for, and what may a power cut or a killed process take? |
 //! | [`readers`] | What does a long reader cost? How do two snapshots compare? |
+//! | [`backups`] | How is a database copied while it is in use, and how is a copy checked? |
 //! | [`errors`] | What does each error mean, and what is to be done? |
 //! | [`tuning`] | What makes it faster or smaller, and how is that measured? |
+//! | [`format`](mod@format) | What is in the file? |
 
+pub mod backups;
 pub mod buckets;
 pub mod durability;
 pub mod errors;
+pub mod format;
 pub mod opening;
 pub mod readers;
 pub mod transactions;

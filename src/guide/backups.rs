@@ -1,0 +1,83 @@
+//! Backups: copies of a database that is in use, and how to know that they are good.
+//!
+//! # Which copies are whole
+//!
+//! | copy | is whole | |
+//! |---|---|---|
+//! | `cp` of a file that no process has open | yes | one file is all there is |
+//! | `cp` of a file that a process writes to | **no** | the pages are of different moments; it may open and be wrong |
+//! | a snapshot of the file system or of the disk, taken at one moment | yes | it is what a power cut leaves: the last durable commit (P1) |
+//! | entries read through one read transaction | yes | a snapshot never changes; readers and writers go on |
+//!
+//! # Through a snapshot
+//!
+//! A read transaction sees one committed state for as long as it is held. So a program copies its own database while it goes on
+//! writing to it:
+//!
+//! ```
+//! use folio::{Database, Durability, ReadTxn};
+//! use std::path::Path;
+//!
+//! fn copy(txn: &ReadTxn, path: &Path) -> folio::Result<()> {
+//!     let copy = Database::open(path)?;
+//!     let mut into = copy.begin_write()?;
+//!     for name in txn.buckets()? {
+//!         let mut to = into.bucket_mut(&name)?;
+//!         for entry in txn.bucket(&name)?.expect("it was listed") {
+//!             let (key, value) = entry?;
+//!             to.append(key, value)?; // sorted: pages come out full
+//!         }
+//!     }
+//!     into.commit_with(Durability::Durable).map(drop)
+//! }
+//!
+//! # fn main() -> folio::Result<()> {
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let db = Database::open(dir.path().join("library.folio"))?;
+//! # db.exec(|txn| txn.bucket_mut("users")?.put("id:1", "Alice"))?;
+//! let snapshot = db.begin_read()?;
+//! db.exec(|txn| txn.bucket_mut("users")?.put("id:2", "Bob"))?; // goes on meanwhile
+//! copy(&snapshot, &dir.path().join("copy.folio"))?;
+//!
+//! let copy = Database::open(dir.path().join("copy.folio"))?;
+//! assert_eq!(copy.begin_read()?.bucket("users")?.expect("it was copied").len(), 1);
+//! assert!(copy.check()?.is_ok());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The copy is packed: its pages are full, in order, and there is no free space. To make a smaller file of one with much free
+//! space, copy it and rename the copy over it when no process has it open.
+//!
+//! While it runs, the read transaction holds back the pages that its snapshot can see: [readers](super::readers). Between two
+//! backups, [`ReadTxn::diff`] finds what has changed, if the older snapshot is still held.
+//!
+//! # Is it good?
+//!
+//! A backup that was never opened is a hope. [`Database::check`] reads every page of it, and every large value; so does `folio
+//! check`, whose exit code is 0 if all is well. Open it read-only, so that not a byte of it changes:
+//!
+//! ```
+//! use folio::Options;
+//! # fn main() -> folio::Result<()> {
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let path = dir.path().join("copy.folio");
+//! # folio::Database::open(&path)?.exec(|txn| txn.bucket_mut("users")?.put("id:1", "Alice"))?;
+//! let copy = Options::new().read_only(true).open(&path)?;
+//! let report = copy.check()?;
+//! assert!(report.is_ok(), "{}", report.problems[0]);
+//! println!("{} entries in {} buckets", report.entries, report.buckets);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Restoring
+//!
+//! Close the database everywhere. Rename the damaged file away rather than deleting it, put the copy in its place, and open it.
+//! There is no other file to look after.
+//!
+//! From a damaged file much can still be read: damage is told page by page, and only what lies below the damaged page is lost.
+//! Read bucket by bucket into a new database. Where a range ends with an error, begin a new range behind the gap.
+//!
+//! [`Database::check`]: crate::Database::check
+//! [`ReadTxn::diff`]: crate::ReadTxn::diff

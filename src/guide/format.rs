@@ -1,0 +1,79 @@
+//! The file format, in short, and where its full text stands.
+//!
+//! The specification is the module text of [`src/page/mod.rs`](../../../src/folio/page/mod.rs.html): tables and pictures,
+//! complete enough to write a second reader. In these pages the link leads to the source view; in the repository open the file.
+//! Here is what helps to understand the rest of the guide.
+//!
+//! ```text
+//! page 0   page 1 ... 7      page 8   page 9 ... 15     page 16 ...      page_count - 1 | room to grow
+//! +--------+--------+- - - -+--------+--------+- - - -+--------+--------+- - - -+------|- - - - - -
+//! | meta A | branch | ...   | meta B | free   | ...   | leaf   | large  | log   | ...  |
+//! +--------+--------+- - - -+--------+--------+- - - -+--------+--------+- - - -+------|- - - - - -
+//! ```
+//!
+//! | kind of page | holds |
+//! |---|---|
+//! | meta | the root of everything: format version, page size, transaction id, page count, the catalog's root, where the space log begins, and how far it may be trusted. There are two slots, and a commit overwrites the one that does not hold the last durable commit |
+//! | branch | separators, children, and how many entries are below each child |
+//! | leaf | entries, sorted, each with its key whole |
+//! | large | a part of a value that has pages of its own, in one run, without a header |
+//! | space log | which pages are free, as a log: what each commit took and freed |
+//!
+//! Leaf, branch and space log pages begin with a header of 32 bytes: a CRC32C of the rest, the kind, the page's own number, so
+//! that a page that was written to the wrong place is found out, and the transaction that wrote it. A large value has its
+//! checksum where it is referred to.
+//!
+//! The *catalog* is a tree like any other; it maps the name of each bucket to the root of its tree. So a snapshot is one meta:
+//! all else hangs below it. A commit writes changed pages to free places, and then the meta, which takes the place of the one
+//! before the last.
+//!
+//! # Trust
+//!
+//! After a crash the newest meta counts only if everything that it refers to is sure to be there. It says itself how that is
+//! known:
+//!
+//! - *synced*: the pages were synced before the meta was written;
+//! - *digest*: the commit was small; pages and meta were synced together, and the meta has a checksum over the checksums of
+//!   just those pages;
+//! - *boot*: nothing was synced (a relaxed commit); it counts while the machine has not been started anew, because then the
+//!   system's memory still holds every write.
+//!
+//! If it cannot be trusted, the other meta is the state of the database. That is all there is to recovery.
+//!
+//! # Moving files
+//!
+//! All numbers are little-endian, and the page size is recorded: a closed file can be copied to any machine, whatever its
+//! processor or its own page size. Do not copy a file while a process has it open for writing: see [backups](super::backups).
+//!
+//! # Versions
+//!
+//! The format has a version, now 1. A release refuses a file of another version with [`Error::Version`], which says both
+//! numbers, and leaves it alone. Before release 1.0 the format may change. To move data, scan with the old release and load
+//! with the new one:
+//!
+//! ```sh
+//! old/folio scan old.folio users | new/folio load new.folio users
+//! ```
+//!
+//! # Looking into a file
+//!
+//! `folio stat FILE` prints the pages by state and the figures of each bucket, `folio check FILE` reads every page and says
+//! what is wrong and where. From a program, [`Database::stats`], [`Bucket::stats`] and [`Database::check`] tell the same:
+//!
+//! ```
+//! # fn main() -> folio::Result<()> {
+//! # let db = folio::Database::in_memory()?;
+//! db.exec(|txn| (0..5000u32).try_for_each(|n| txn.bucket_mut("a")?.append(n.to_be_bytes(), [0; 50])))?;
+//! let stats = db.stats()?;
+//! assert_eq!(stats.page_count, stats.meta_pages + stats.used_pages + stats.free_pages + stats.pending_pages);
+//! let bucket = db.view(|txn| txn.bucket("a")?.expect("made above").stats())?;
+//! assert_eq!((bucket.entries, bucket.depth), (5000, 2)); // one branch, and its leaves
+//! assert!(bucket.fill > 0.9); // it was sorted
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Bucket::stats`]: crate::Bucket::stats
+//! [`Database::check`]: crate::Database::check
+//! [`Database::stats`]: crate::Database::stats
+//! [`Error::Version`]: crate::Error::Version
