@@ -31,7 +31,8 @@
 //!
 //! The chapters of the [guide]: [opening and options](guide::opening), [transactions](guide::transactions), [buckets and
 //! ranges](guide::buckets), [durability and crashes](guide::durability), [long readers and diffs](guide::readers),
-//! [backups](guide::backups), [errors](guide::errors), [tuning](guide::tuning), and [the file format](guide::format).
+//! [backups](guide::backups), [errors](guide::errors), [tuning](guide::tuning), [the file format](guide::format), and [moving
+//! from LMDB, redb or bbolt](guide::migrating).
 //!
 //! # What it promises
 //!

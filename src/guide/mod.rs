@@ -14,12 +14,14 @@
 //! | [`errors`] | What does each error mean, and what is to be done? |
 //! | [`tuning`] | What makes it faster or smaller, and how is that measured? |
 //! | [`format`](mod@format) | What is in the file? |
+//! | [`migrating`] | How does code for LMDB, redb or bbolt look here? |
 
 pub mod backups;
 pub mod buckets;
 pub mod durability;
 pub mod errors;
 pub mod format;
+pub mod migrating;
 pub mod opening;
 pub mod readers;
 pub mod transactions;
