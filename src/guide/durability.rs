@@ -40,9 +40,9 @@
 //! for n in 0..100u32 {
 //!     db.exec(|txn| txn.bucket_mut("progress")?.put("done", n.to_be_bytes()))?; // does not wait for the disk
 //! }
-//! assert!(db.stats()?.durable_id < db.stats()?.txn_id);
+//! assert!(db.durable_id() < db.stats()?.txn_id);
 //! db.sync()?; // now all of it is on the disk
-//! assert_eq!(db.stats()?.durable_id, db.stats()?.txn_id);
+//! assert_eq!(db.durable_id(), db.stats()?.txn_id);
 //!
 //! let mut txn = db.begin_write()?;
 //! txn.bucket_mut("receipts")?.put("1", "paid")?;
@@ -52,8 +52,28 @@
 //! ```
 //!
 //! Relaxed commits sync by themselves, too: the one that brings what is not yet synced to [`Options::sync_bytes`], 64 MiB by
-//! default, waits for the disk. And closing the database syncs. There is no background thread: between commits nothing is
-//! synced.
+//! default, and the one that comes [`Options::sync_interval`] after the last sync, if that is set. And closing the database
+//! syncs. There is no background thread: between commits nothing is synced.
+//!
+//! # Waiting later
+//!
+//! A commit answers its id. [`Database::wait_durable`] returns when the transaction of that id is durable, and all before it.
+//! If it is not yet, one of the threads that wait syncs for all of them. So a program can commit relaxed, go on, and wait only
+//! before it tells the world. [`Database::durable_id`] tells without waiting how far it is.
+//!
+//! ```
+//! use folio::Durability;
+//! # fn main() -> folio::Result<()> {
+//! # let db = folio::Database::in_memory()?;
+//! let mut txn = db.begin_write()?;
+//! txn.bucket_mut("orders")?.put("1", "paid")?;
+//! let id = txn.commit_with(Durability::Relaxed)?; // others may write at once
+//! assert!(db.durable_id() < id);
+//! db.wait_durable(id)?; // before the receipt goes out
+//! assert!(db.durable_id() >= id);
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! If many threads each wait for a durable commit, [`Database::batch`] gives them one sync together, and loses nothing: see
 //! [transactions](super::transactions).
@@ -125,10 +145,13 @@
 //! ```
 //!
 //! [`Database::batch`]: crate::Database::batch
+//! [`Database::durable_id`]: crate::Database::durable_id
 //! [`Database::sync`]: crate::Database::sync
+//! [`Database::wait_durable`]: crate::Database::wait_durable
 //! [`Error::Failed`]: crate::Error::Failed
 //! [`Error::Io`]: crate::Error::Io
 //! [`MemoryStore`]: crate::disk::MemoryStore
 //! [`Options::durability`]: crate::Options::durability
 //! [`Options::sync_bytes`]: crate::Options::sync_bytes
+//! [`Options::sync_interval`]: crate::Options::sync_interval
 //! [`WriteTxn::commit_with`]: crate::WriteTxn::commit_with

@@ -46,6 +46,8 @@
 //! | [`Full`] | the file would pass [`max_size`] | from a `put`: it has not happened, what came before it can be committed. From a commit: the transaction is gone. Delete something, for which room is kept back, or raise the limit |
 //! | [`Conflict`] | another transaction was first | run the optimistic transaction again; [`exec_optimistic`] does |
 //! | [`NoSavepoint`] | the savepoint is gone | take a new one |
+//! | [`NotCommitted`] | `wait_durable` was given an id that nothing has been committed under | pass an id that a commit has answered |
+//! | [`WriteTxnOpen`] | this thread waits for the end of a write transaction that it holds itself | commit or drop it first |
 //! | [`OtherDatabase`] | a diff of snapshots of two databases | take both from one |
 //! | [`Broken`] | an earlier call on this write transaction failed half way | go back to a savepoint, or drop it and begin anew |
 //! | [`Forked`] | opened before a `fork`, used in the child | open it in the child |
@@ -117,12 +119,14 @@
 //! [`Locked`]: crate::Error::Locked
 //! [`NoSavepoint`]: crate::Error::NoSavepoint
 //! [`NotADatabase`]: crate::Error::NotADatabase
+//! [`NotCommitted`]: crate::Error::NotCommitted
 //! [`OtherDatabase`]: crate::Error::OtherDatabase
 //! [`Other`]: crate::Error::Other
 //! [`PageSize`]: crate::Error::PageSize
 //! [`ReadOnly`]: crate::Error::ReadOnly
 //! [`ValueTooLong`]: crate::Error::ValueTooLong
 //! [`Version`]: crate::Error::Version
+//! [`WriteTxnOpen`]: crate::Error::WriteTxnOpen
 //! [`exec_optimistic`]: crate::Database::exec_optimistic
 //! [`lock_timeout`]: crate::Options::lock_timeout
 //! [`max_size`]: crate::Options::max_size

@@ -42,6 +42,7 @@
 //! | [`page_size`] | 4 KiB | keys are longer than 1,984 bytes, or values of some KiB are many. Fixed when the file is made: for an existing one it says nothing. |
 //! | [`durability`] | durable | the newest commits may be lost in a power cut: [durability](super::durability) |
 //! | [`sync_bytes`] | 64 MiB | relaxed commits should be synced more or less often |
+//! | [`sync_interval`] | never | relaxed commits should be synced at least this often, while there are commits |
 //! | [`dirty_limit`] | 256 MiB | a large write transaction should take less memory, or may take more |
 //! | [`max_size`] | no limit | the file must not grow past some size: then [`Error::Full`] |
 //! | [`read_only`] | no | several processes are to read, or nothing may be written |
@@ -137,6 +138,7 @@
 //! [`Options::read_only`]: crate::Options::read_only
 //! [`advice`]: crate::Options::advice
 //! [`create`]: crate::Options::create
+//! [`sync_interval`]: crate::Options::sync_interval
 //! [`dirty_limit`]: crate::Options::dirty_limit
 //! [`durability`]: crate::Options::durability
 //! [`lock_timeout`]: crate::Options::lock_timeout

@@ -40,23 +40,29 @@
 //!
 //! # Who is it?
 //!
-//! [`Database::stats`] tells how many read transactions there are, which snapshot the oldest one pins and how old it is, and
-//! how many bytes are held back. It does not wait for the writer, so a monitor can call it at any time.
+//! [`Database::snapshots`] lists the snapshots that are held, the oldest first: how old each is, how many hold it, and how much
+//! would become free if they went. Give a reader that may take long a name, with [`Database::begin_read_labelled`], and the
+//! list says who it is. [`Database::stats`] has the sums. Neither waits for the writer, so a monitor can call them at any time.
 //!
 //! ```
 //! # fn main() -> folio::Result<()> {
 //! # let db = folio::Database::in_memory()?;
 //! # db.exec(|txn| txn.bucket_mut("a")?.put("k", "v"))?;
-//! let forgotten = db.begin_read()?;
+//! let export = db.begin_read_labelled("nightly export")?;
 //! db.exec(|txn| txn.bucket_mut("a")?.put("k", "w"))?;
 //! # db.exec(|txn| txn.bucket_mut("a")?.put("k", "x"))?;
-//! let stats = db.stats()?;
-//! assert_eq!((stats.pinned_snapshots, stats.oldest_pinned), (1, Some(forgotten.id())));
-//! println!("{} bytes held back for {:?}", stats.held_bytes, stats.oldest_age);
-//! # assert!(stats.held_bytes > 0);
+//! for held in db.snapshots()? {
+//!     assert_eq!((held.id, held.readers), (export.id(), 1));
+//!     println!("{} bytes for {:?}, {:?} old", held.held_bytes, held.labels, held.age);
+//! #   assert!(held.held_bytes > 0 && held.labels[0].label == "nightly export");
+//! }
+//! assert_eq!(db.stats()?.pinned_snapshots, 1);
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! A page that two snapshots see counts for neither in the list, since it would stay if one of them went; `held_bytes` of the
+//! stats counts it.
 //!
 //! What to do about a reader that is too old is up to the program: nothing ends it by force. Work through a large range in
 //! parts, and begin a new transaction for each part, if the parts need not be of one state.
@@ -102,5 +108,7 @@
 //! snapshot, walk the difference, and let go of the old one. If the process ends in between, the old snapshot is gone with it,
 //! and the index is to be built anew: snapshots are not kept in the file.
 //!
+//! [`Database::begin_read_labelled`]: crate::Database::begin_read_labelled
+//! [`Database::snapshots`]: crate::Database::snapshots
 //! [`Database::stats`]: crate::Database::stats
 //! [`ReadTxn::diff`]: crate::ReadTxn::diff
