@@ -8,6 +8,7 @@
 //! | `cp` of a file that a process writes to | **no** | the pages are of different moments; it may open and be wrong |
 //! | a snapshot of the file system or of the disk, taken at one moment | yes | it is what a power cut leaves: the last durable commit (P1) |
 //! | entries read through one read transaction | yes | a snapshot never changes; readers and writers go on |
+//! | `folio dump` of a file that no process writes to | yes | text, out of one snapshot; `folio load` makes a database of it again, of any version |
 //!
 //! # Through a snapshot
 //!

@@ -48,11 +48,11 @@
 //! # Versions
 //!
 //! The format has a version, now 1. A release refuses a file of another version with [`Error::Version`], which says both
-//! numbers, and leaves it alone. Before release 1.0 the format may change. To move data, scan with the old release and load
+//! numbers, and leaves it alone. Before release 1.0 the format may change. To move data, dump with the old release and load
 //! with the new one:
 //!
 //! ```sh
-//! old/folio scan old.folio users | new/folio load new.folio users
+//! old/folio dump old.folio | new/folio load new.folio
 //! ```
 //!
 //! # Looking into a file

@@ -1,7 +1,13 @@
 //! Moving from LMDB, redb or bbolt: their call, ours, and what differs.
 //!
-//! folio does not read their files. To move data, read it in key order with the old library and [`append`] it here, in one
-//! write transaction of any size. From outside of Rust, print lines of key, tab and value, or JSON lines, and run `folio load`.
+//! folio does not read their files. To move data from a Rust program, read it in key order with the old library and [`append`]
+//! it here, in one write transaction of any size. Or use text: `folio load` takes what `mdb_dump` prints, lines of key and
+//! value, CSV and JSON lines, and `folio dump` prints them, so that the way back is open, too:
+//!
+//! ```sh
+//! mdb_dump -a environment | folio load new.folio     # LMDB, all its databases
+//! folio dump new.folio | mdb_load environment        # and back
+//! ```
 //!
 //! Three things are different from all of them:
 //!
