@@ -430,6 +430,92 @@ fn a_large_value_is_not_verified_by_another_one() {
     assert!(matches!(a.get("large 2"), Err(Error::Corrupt { .. })), "a value that was never stored under this key");
 }
 
+/// A leaf that is full, and whose second record is out of bounds, as verification would notice.
+fn bad_leaf(no: usize) -> Vec<u8> {
+    let mut leaf = vec![0; PAGE];
+    set(&mut leaf, 4, [1, 0, 2, 0]);
+    set(&mut leaf, 8, (no as u64).to_le_bytes());
+    set(&mut leaf, 24, ((PAGE - 48) as u16).to_le_bytes());
+    set(&mut leaf, 32, [0, 0, 0, b'a']);
+    set(&mut leaf, 36, 4086u16.to_le_bytes());
+    set(&mut leaf, 38, 1u16.to_le_bytes());
+    set(&mut leaf, 40, [0, 0, 0, b'z']);
+    set(&mut leaf, 44, 4091u16.to_le_bytes());
+    set(&mut leaf, 46, 500u16.to_le_bytes());
+    set(&mut leaf, 4086, b"\0\0a");
+    leaf
+}
+
+/// A page that was verified, of a tree that two buckets share, is freed by one of them, and a value comes to lie there: for the other it is
+/// no page any more.
+#[test]
+fn a_value_where_a_page_was() {
+    let mut image = image(|db| {
+        db.exec(|txn| {
+            txn.bucket_mut("one")?.put("k", "v")?;
+            // The roots of these fill the places beside the meta slots, where no value comes to lie.
+            (0..20).try_for_each(|n| txn.bucket_mut(&format!("other {n}"))?.put("k", "v"))?;
+            txn.bucket_mut("two")?.put("k", "v")
+        })
+        .unwrap();
+    });
+    let ((one, _), (two, _)) = (find(&image, b"one"), find(&image, b"two"));
+    let leaf = u64_at(&image, one + 5) as usize;
+    assert!(leaf >= 16);
+    image.copy_within(one + 5..one + 5 + 32, two + 5);
+    reseal(&mut image, two);
+    in_time(move || {
+        let disk = MemoryStore::with_image(&image);
+        let db = Options::new().open_store(&disk).unwrap();
+        let get = |key| db.view(|txn| Ok(txn.bucket("two")?.unwrap().get(key)?.map(<[u8]>::to_vec)));
+        assert_eq!(get("k").unwrap(), Some(b"v".to_vec()));
+        assert!(db.exec(|txn| txn.drop_bucket("one")).unwrap());
+        let is_there = || disk.image()[leaf * PAGE..][..PAGE] == bad_leaf(leaf);
+        for n in 0..20u32 {
+            let _is_refused = db.exec(|txn| txn.bucket_mut("values")?.put(n.to_be_bytes(), bad_leaf(leaf)));
+        }
+        assert!(is_there(), "page {leaf} holds a value");
+        assert!(matches!(get("k"), Err(Error::Corrupt { .. })));
+        let result = db.exec(|txn| txn.bucket_mut("two")?.put("c", "w"));
+        assert!(matches!(result, Err(Error::Corrupt { .. })), "{result:?}");
+    });
+}
+
+/// Two keys refer to one large value, which was verified; one of them is deleted, and its pages are taken by a tree, or by a longer
+/// value: the other key must not find those.
+#[test]
+fn a_large_value_that_another_key_let_go_of() {
+    let mut image = image(|db| {
+        db.exec(|txn| {
+            let mut a = txn.bucket_mut("a")?;
+            a.put("before", vec![0; PAGE])?;
+            a.put("large 1", vec![1; 5000])?;
+            a.put("large 2", vec![2; 5000])
+        })
+        .unwrap();
+    });
+    let ((one, _), (two, _)) = (find(&image, b"large 1"), find(&image, b"large 2"));
+    image.copy_within(one + 9..one + 9 + 28, two + 9);
+    reseal(&mut image, two);
+    type Change = fn(&mut folio::BucketMut<'_>) -> folio::Result<()>;
+    let changes: [Change; 2] =
+        [|b| (0..100).try_for_each(|n| b.put(format!("{n}"), [3; 700])), |b| b.put("k", vec![3; 3 * PAGE])];
+    for change in changes {
+        let db = open(&image);
+        let get = || db.view(|txn| Ok(txn.bucket("a")?.unwrap().get("large 2")?.map(<[u8]>::to_vec)));
+        assert_eq!(get().unwrap(), Some(vec![1; 5000]));
+        db.exec(|txn| {
+            let mut a = txn.bucket_mut("a")?;
+            a.delete("before")?;
+            a.delete("large 1").map(|_| ())
+        })
+        .unwrap();
+        assert_eq!(get().unwrap(), Some(vec![1; 5000]), "nothing lies there yet");
+        db.exec(|txn| change(&mut txn.bucket_mut("b")?)).unwrap();
+        assert!(matches!(get(), Err(Error::Corrupt { .. })), "{:?}", get());
+    }
+}
+
 /// A value may hold the image of a page. Once it was read as a value, it is believed as a page, and was never verified as one.
 #[test]
 fn a_value_is_not_a_page() {
@@ -442,18 +528,7 @@ fn a_value_is_not_a_page() {
     });
     let (large, _) = find(&image, b"large");
     let no = u64_at(&image, large + 7) as usize;
-    // A leaf that is full, and whose second record is out of bounds, as verification would notice.
-    let mut leaf = vec![0; PAGE];
-    set(&mut leaf, 4, [1, 0, 2, 0]);
-    set(&mut leaf, 8, (no as u64).to_le_bytes());
-    set(&mut leaf, 24, ((PAGE - 48) as u16).to_le_bytes());
-    set(&mut leaf, 32, [0, 0, 0, b'a']);
-    set(&mut leaf, 36, 4086u16.to_le_bytes());
-    set(&mut leaf, 38, 1u16.to_le_bytes());
-    set(&mut leaf, 40, [0, 0, 0, b'z']);
-    set(&mut leaf, 44, 4091u16.to_le_bytes());
-    set(&mut leaf, 46, 500u16.to_le_bytes());
-    set(&mut leaf, 4086, b"\0\0a");
+    let leaf = bad_leaf(no);
     image[no * PAGE..][..PAGE].copy_from_slice(&leaf);
     set(&mut image, large + 7 + 24, crc32c(&[&leaf]).to_le_bytes());
     reseal(&mut image, large);
@@ -636,19 +711,22 @@ fn done_or_corrupt(result: folio::Result<()>) {
 /// who does not keeps what it has read, whatever is written meanwhile.
 fn a_birth_yet_to_come(image: &[u8]) {
     for verify in [Verify::Once, Verify::Always, Verify::Never] {
-        let db = Options::new().verify(verify).open_store(&MemoryStore::with_image(image)).unwrap();
-        let reader = db.begin_read().unwrap();
-        let bucket = reader.bucket("a").unwrap().unwrap();
-        let found = bucket.get("key of a");
-        if verify != Verify::Never {
-            assert!(matches!(found, Err(Error::Corrupt { .. })), "{found:?}");
-            continue;
+        // Let go of before that transaction, by it, and after.
+        for commits_before in 0..4 {
+            let db = Options::new().verify(verify).open_store(&MemoryStore::with_image(image)).unwrap();
+            let reader = db.begin_read().unwrap();
+            let bucket = reader.bucket("a").unwrap().unwrap();
+            let found = bucket.get("key of a");
+            if verify != Verify::Never {
+                assert!(matches!(found, Err(Error::Corrupt { .. })), "{found:?}");
+                continue;
+            }
+            let value = found.unwrap().unwrap();
+            churn(&db, 100, commits_before);
+            done_or_corrupt(db.exec(|txn| txn.bucket_mut("a")?.put("key of a", vec![2; 500])));
+            churn(&db, 200, 30);
+            assert!(value.iter().all(|byte| *byte == 1), "the slice that a reader holds has changed");
         }
-        let value = found.unwrap().unwrap();
-        churn(&db, 100, 2);
-        done_or_corrupt(db.exec(|txn| txn.bucket_mut("a")?.put("key of a", vec![2; 500])));
-        churn(&db, 200, 30);
-        assert!(value.iter().all(|byte| *byte == 1), "the slice that a reader holds has changed");
     }
 }
 
@@ -712,4 +790,95 @@ fn a_range_in_a_leaf_out_of_order() {
     let db = Options::new().verify(Verify::Never).open_store(&MemoryStore::with_image(&image)).unwrap();
     let r = db.exec(|txn| txn.bucket_mut("bucket")?.delete_range("mmmmZ".."n"));
     assert!(matches!(r, Ok(_) | Err(Error::Corrupt { .. })), "{r:?}");
+}
+
+/// Two buckets of one tree: whoever lets go of a page twice finds that out, in one transaction or in two.
+#[test]
+fn a_tree_of_two_buckets() {
+    let mut image = image(|db| {
+        db.exec(|txn| {
+            let mut one = txn.bucket_mut("one")?;
+            (0..300).try_for_each(|n| one.put(format!("{n:04}"), [1; 200]))?;
+            txn.bucket_mut("two")?.put("k", "v")
+        })
+        .unwrap();
+    });
+    let ((one, _), (two, _)) = (find(&image, b"one"), find(&image, b"two"));
+    image.copy_within(one + 5..one + 5 + 32, two + 5);
+    reseal(&mut image, two);
+    for verify in [Verify::Once, Verify::Always, Verify::Never] {
+        let open = || Options::new().verify(verify).open_store(&MemoryStore::with_image(&image)).unwrap();
+        let db = open();
+        let result = db.exec(|txn| txn.drop_bucket("one").and_then(|_| txn.drop_bucket("two")));
+        assert!(matches!(result, Err(Error::Corrupt { .. })), "{verify:?}: {result:?}");
+        let result = db.exec(|txn| {
+            txn.bucket_mut("one")?.put("0100", "new")?;
+            txn.bucket_mut("two")?.put("0100", "new")
+        });
+        assert!(matches!(result, Err(Error::Corrupt { .. })), "{verify:?}: {result:?}");
+
+        let db = open();
+        assert!(db.exec(|txn| txn.drop_bucket("one")).unwrap());
+        let result = db.exec(|txn| txn.drop_bucket("two"));
+        assert!(matches!(result, Err(Error::Corrupt { .. })), "{verify:?}: {result:?}");
+        db.stats().unwrap();
+    }
+}
+
+/// A space record that calls every page free but `spared`, those in use among them.
+fn free_but(image: &[u8], spared: u64) -> Vec<u8> {
+    let mut image = image.to_vec();
+    let count = u64_at(&image, newest(&image) + 48);
+    let extent = |from: u64, to: u64| (from << 24 | (to - from)).to_le_bytes();
+    let freed = [extent(1, 8), extent(9, spared.max(9)), extent((spared + 1).max(9), count)];
+    forge_metas(&mut image, |slot| {
+        let txn = u64_at(slot, 40).to_le_bytes();
+        let words = [txn, 3u64.to_le_bytes()].into_iter().chain(freed);
+        words.enumerate().for_each(|(i, word)| set(slot, 128 + i * 8, word));
+        set(slot, 120, 5u64.to_le_bytes());
+    });
+    image
+}
+
+/// A transaction that lets go of a page that is free already finds that out. Where it lets go of none, it may write over one in use,
+/// which is what the contract of `open` leaves out; but nothing panics.
+#[test]
+fn pages_both_in_use_and_free() {
+    let image = image(|db| {
+        db.exec(|txn| {
+            let mut a = txn.bucket_mut("a")?;
+            (0..1000).try_for_each(|n| a.put(format!("{n:04}"), [1; 200]))?;
+            a.put("large", vec![2; 20_000])
+        })
+        .unwrap();
+    });
+    let (catalog, count) = (u64_at(&image, newest(&image) + 56), u64_at(&image, newest(&image) + 48));
+    assert!(catalog > 8, "the root of the catalog is beside slot B");
+    type Change = fn(&mut folio::WriteTxn) -> folio::Result<()>;
+    let changes: [Change; 5] = [
+        |txn| txn.drop_bucket("a").map(|_| ()),
+        |txn| txn.bucket_mut("a")?.delete_range("0100".."0900").map(|_| ()),
+        |txn| txn.bucket_mut("a")?.delete("large").map(|_| ()),
+        |txn| txn.bucket_mut("a")?.put("0500", [3; 300]),
+        |txn| txn.bucket_mut("b")?.put("k", vec![4; 9000]),
+    ];
+    for verify in [Verify::Once, Verify::Always, Verify::Never] {
+        for (spared, is_refused) in [(8, true), (catalog, false)] {
+            for first in 0..changes.len() {
+                let disk = MemoryStore::with_image(&free_but(&image, spared));
+                let db = Options::new().verify(verify).open_store(&disk).unwrap();
+                for n in first..first + 2 * changes.len() {
+                    let result = db.exec(changes[n % changes.len()]);
+                    let stats = db.stats().unwrap();
+                    if is_refused {
+                        assert!(matches!(result, Err(Error::Corrupt { .. })), "change {n}, {verify:?}: {result:?}");
+                        assert_eq!((stats.page_count, stats.free_pages), (count, count - 2));
+                    } else {
+                        done_or_corrupt(result);
+                        assert!(stats.free_pages + stats.pending_pages < stats.page_count);
+                    }
+                }
+            }
+        }
+    }
 }

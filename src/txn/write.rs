@@ -473,6 +473,9 @@ impl WritePages {
         if extent.has_slot() || extent.end() > self.base_page_count || born >= self.txn {
             return bad("a page that the snapshot cannot have");
         }
+        if self.space().recorded().overlaps(extent) {
+            return bad("a page that is both in use and free");
+        }
         let expected = self.freed_set.page_count() + extent.count;
         self.freed_set.insert(extent);
         if self.freed_set.page_count() != expected {
