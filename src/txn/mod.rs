@@ -119,6 +119,9 @@ pub(crate) struct Counters {
     pub(crate) bytes_written: AtomicU64,
 }
 
+/// How often one who waits for the space to be loaded looks again.
+const LOAD_POLL: Duration = Duration::from_millis(1);
+
 /// The least address space that a map takes, so that small databases grow without a remap. Unit tests are to see remaps.
 const RESERVE_MIN: u64 = if cfg!(test) { 1 << 20 } else { 1 << 30 };
 
@@ -288,13 +291,6 @@ impl Shared {
         self.writer.unlock(writer);
     }
 
-    /// Runs `f` with the writer's state, when no transaction is running.
-    pub(crate) fn with_writer<T>(&self, f: impl FnOnce(&mut Writer) -> Result<T>) -> Result<T> {
-        self.check_process()?;
-        let mut seat = Seat { lock: &self.writer, writer: self.writer.lock(true) };
-        f(&mut seat)
-    }
-
     /// The snapshots that hold pages back, ascending: those of readers, the last durable one, the current one.
     pub(crate) fn pins(&self, writer: &Writer) -> Vec<TxnId> {
         let mut pins = self.readers.pins();
@@ -307,26 +303,34 @@ impl Shared {
         pins
     }
 
-    /// Figures as of the last commit. Waits for nobody: while a write transaction runs, the space is loaded.
+    /// Figures as of the last commit.
     pub(crate) fn figures(&self) -> Result<Figures> {
-        let known = || self.figures.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        match known() {
-            Some(figures) => Ok(figures),
-            None => self.with_writer(|writer| match known() {
-                Some(figures) => Ok(figures),
-                None => writer.first_figures(self),
-            }),
-        }
+        self.known_or(Figures::clone, |writer| writer.first_figures(self))
     }
 
     /// The meta of the current snapshot.
     pub(crate) fn meta(&self) -> Result<Arc<Meta>> {
-        let known = self.figures.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = known.as_ref().map(|figures| Arc::clone(&figures.meta));
-        match known {
-            Some(meta) => Ok(meta),
-            // Before the first write; no write transaction runs.
-            None => self.with_writer(|writer| Ok(Arc::new((*writer.meta).clone()))),
+        self.known_or(|figures| Arc::clone(&figures.meta), |writer| Ok(Arc::new((*writer.meta).clone())))
+    }
+
+    /// What the figures say, or, before the first write, the writer's own state. Waits for no transaction: one that has the seat while
+    /// nothing is known is about to load the space, which leaves the figures.
+    fn known_or<T>(&self, known: impl Fn(&Figures) -> T, own: impl FnOnce(&Writer) -> Result<T>) -> Result<T> {
+        let known = || self.figures.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(&known);
+        loop {
+            if let Some(known) = known() {
+                return Ok(known);
+            }
+            self.check_process()?;
+            let Some(writer) = self.writer.lock(false) else {
+                thread::sleep(LOAD_POLL);
+                continue;
+            };
+            let seat = Seat { lock: &self.writer, writer: Some(writer) };
+            // Nobody has come and gone meanwhile.
+            if known().is_none() {
+                return own(&seat);
+            }
         }
     }
 
@@ -800,8 +804,11 @@ fn random_id() -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{Mutex, mpsc};
+    use std::time::Duration;
 
+    use super::{Shared, empty_database};
+    use crate::disk::MemoryStore;
     use crate::{Database, Options, ReadTxn};
 
     const LAST: u64 = 400;
@@ -861,5 +868,24 @@ mod tests {
             assert!(held.lock().unwrap().len() > 2, "the file outgrows a map more than once");
             assert!(db.check().unwrap().is_ok());
         }
+    }
+    /// The first transaction has the seat and is not ready yet when someone asks for figures: they come when it is, not when it ends.
+    #[test]
+    fn figures_wait_for_no_transaction() {
+        let disk = MemoryStore::new().open().unwrap();
+        disk.create(&empty_database(4096)).unwrap();
+        let shared = Shared::open(Box::new(disk), &Options::new()).unwrap();
+        let mut seat = shared.lock_writer(true).unwrap().unwrap();
+        std::thread::scope(|scope| {
+            let (sender, receiver) = mpsc::channel();
+            let shared = &shared;
+            scope.spawn(move || sender.send((shared.figures().unwrap().txn, shared.meta().unwrap().txn())));
+            let early = receiver.recv_timeout(Duration::from_millis(50));
+            seat.prepare(shared).unwrap();
+            let known = receiver.recv_timeout(Duration::from_secs(10));
+            let txn = seat.meta.txn();
+            drop(seat);
+            assert_eq!((early.ok(), known.ok()), (None, Some((txn, txn))));
+        });
     }
 }
