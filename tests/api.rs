@@ -891,6 +891,20 @@ fn relaxed_commits_sync_by_themselves_in_time() -> Result<()> {
     }
     // A commit writes five pages of value and a few more.
     assert!((20..60).contains(&most), "{most} commits at stake");
+
+    // What a durable commit wrote is synced, and does not count.
+    let mut txn = db.begin_write()?;
+    txn.bucket_mut("a")?.put("large", vec![1; 3 << 20])?;
+    txn.commit_with(Durability::Durable)?;
+    db.exec(|txn| txn.bucket_mut("a")?.put("small", "v"))?;
+    let stats = db.stats()?;
+    assert_eq!(stats.txn_id.get(), stats.durable_id.get() + 1);
+
+    // The age of a snapshot is known, durable or not.
+    let reader = db.begin_read()?;
+    db.exec(|txn| txn.bucket_mut("a")?.put("small", "w"))?;
+    let stats = db.stats()?;
+    assert_eq!((stats.oldest_pinned, stats.oldest_age.is_some()), (Some(reader.id()), true));
     Ok(())
 }
 

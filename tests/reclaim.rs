@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use folio::disk::MemoryStore;
+use folio::disk::{Failure, MemoryStore};
 use folio::{Bucket, Database, Durability, Error, Options, ReadTxn, Result, Stats, WriteTxn};
 
 /// The entries of a bucket.
@@ -363,5 +363,39 @@ fn a_spill_that_is_dropped_leaves_everything_as_before() -> Result<()> {
         assert_sound(&db);
         assert_eq!(db.begin_read()?.bucket("a")?.unwrap().len(), u64::from(per_round * 4));
     }
+    Ok(())
+}
+
+/// P4 while the database stays open: what a transaction took, and what it dropped off the end of the file, is free again when it comes to
+/// nothing. That shows in the figures of the next commit.
+#[test]
+fn what_came_to_nothing_gives_back_what_it_took() -> Result<()> {
+    let put = |db: &Database, len: usize| db.exec(|txn| txn.bucket_mut("a")?.put("k", vec![1; len]));
+    let run = |disturb: &dyn Fn(&Database, &MemoryStore) -> Result<()>| -> Result<(u64, u64, u64, u64)> {
+        let disk = MemoryStore::new();
+        let db = Options::new().open_store(&disk)?;
+        put(&db, 400_000)?;
+        put(&db, 10)?;
+        // A hundred pages are free, at the end of the file.
+        disturb(&db, &disk)?;
+        put(&db, 20)?;
+        assert_sound(&db);
+        Ok(parts(&db.stats()?))
+    };
+    let undisturbed = run(&|_, _| Ok(()))?;
+    let after_aborts = run(&|db, _| {
+        for len in [200_000, 350_000, 900_000] {
+            db.begin_write()?.bucket_mut("b")?.put("k", vec![2; len])?;
+        }
+        Ok(())
+    })?;
+    let after_failures = run(&|db, disk| {
+        for _ in 0..3 {
+            disk.fail(1, Failure::Io);
+            assert!(matches!(put(db, 30), Err(Error::Io { .. })));
+        }
+        Ok(())
+    })?;
+    assert_eq!((after_aborts, after_failures), (undisturbed, undisturbed));
     Ok(())
 }
