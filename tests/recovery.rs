@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{slots, u64_at};
+use common::{seal_meta, set, slots, u64_at};
 use folio::disk::{Failure, MemoryStore};
 use folio::{Durability, Error, Options};
 
@@ -181,5 +181,158 @@ fn after_a_close_there_is_no_way_back() {
         image[one.1 * 4096 + 40] ^= 1;
         let result = Options::new().open_store(&MemoryStore::with_image(&image));
         assert!(matches!(result, Err(Error::Corrupt { .. })), "{durability:?}, {len} bytes: {result:?}");
+    }
+}
+
+/// A commit that was acknowledged is found again when the power goes the moment after, however much it wrote and freed: a digest is for
+/// few pages, which the record in the meta names.
+#[test]
+fn what_was_acknowledged_stands_however_large_it_was() {
+    let survives = |db: &folio::Database, disk: &MemoryStore, what: &str| {
+        let image = disk.crash(disk.operation_count(), |_| false);
+        let after = Options::new().open_store(&MemoryStore::with_image(&image)).unwrap();
+        let ids = [db, &after].map(|db| db.begin_read().unwrap().id());
+        assert_eq!(ids[0], ids[1], "{what}");
+    };
+    let disk = MemoryStore::new();
+    let db = Options::new().open_store(&disk).unwrap();
+    disk.record();
+    for count in 245..260 {
+        db.exec(|txn| txn.bucket_mut("large")?.put("k", vec![1; count * 4096])).unwrap();
+        survives(&db, &disk, &format!("{count} pages and some"));
+    }
+    db.exec(|txn| {
+        let mut pages = txn.bucket_mut("pages")?;
+        (0..2000u32).try_for_each(|n| pages.put(n.to_be_bytes(), [2; 4096]))
+    })
+    .unwrap();
+    for count in [490, 495, 500] {
+        // Each its own extent, and few pages written.
+        db.exec(|txn| {
+            let mut pages = txn.bucket_mut("pages")?;
+            let keys: Vec<Vec<u8>> =
+                pages.iter().map(|entry| entry.map(|(key, _)| key.to_vec())).collect::<folio::Result<_>>()?;
+            keys.iter().step_by(2).take(count).try_for_each(|key| pages.delete(key).map(|_| ()))
+        })
+        .unwrap();
+        survives(&db, &disk, &format!("{count} extents freed and some"));
+    }
+}
+
+/// What is found at open may be in the page cache alone: its process died, or its sync failed and dropped it, and not even the slot could
+/// be voided. It is on the disk before anything builds upon it. So a power cut leaves what was durable, what was found, or what came after.
+#[test]
+fn what_was_found_is_durable_before_what_comes_after() {
+    let put = |db: &folio::Database, n: u32, how| -> folio::Result<()> {
+        let mut txn = db.begin_write()?;
+        (0..8).try_for_each(|k| txn.bucket_mut("b")?.put(format!("{k:02} {}", n % 7), format!("{n:0400}")))?;
+        txn.bucket_mut("c")?.put("newest", n.to_string())?;
+        txn.commit_with(how).map(|_| ())
+    };
+    // After a sync that dropped relaxed commits there is nothing to be done: they are too many pages to write again.
+    for (how, failure) in [
+        (Durability::Relaxed, Failure::Io),
+        (Durability::Durable, Failure::Io),
+        (Durability::Durable, Failure::SyncDrops),
+    ] {
+        for call in 1.. {
+            let disk = MemoryStore::new();
+            disk.set_boot_id([7; 16]);
+            let db = Options::new().open_store(&disk).unwrap();
+            (0..4).for_each(|n| put(&db, n, Durability::Durable).unwrap());
+            disk.record();
+            let mut states = vec![state(&db)];
+            if how == Durability::Relaxed {
+                (10..12).for_each(|n| put(&db, n, how).unwrap());
+            }
+            let before = disk.call_count();
+            disk.fail(call, failure);
+            disk.fail(call + 1, Failure::Io);
+            let _may_fail = put(&db, 13, how);
+            drop(db);
+            match disk.call_count() - before {
+                calls if calls < call => {
+                    assert!(call > 4, "a commit and a close have more calls");
+                    break;
+                }
+                // The second failure is left over. It is not for the open.
+                calls if calls == call => continue,
+                _ => {}
+            }
+
+            let db = Options::new().open_store(&disk).unwrap();
+            states.push(state(&db));
+            let mut acknowledged = vec![0, disk.operation_count()];
+            for n in 14..16 {
+                if put(&db, n, Durability::Durable).is_ok() {
+                    states.push(state(&db));
+                    acknowledged.push(disk.operation_count());
+                }
+            }
+            // What was found is durable with the first commit after it.
+            acknowledged[1] = acknowledged[2];
+            let mut rng = fastrand::Rng::with_seed(call);
+            for cut in acknowledged[0]..=disk.operation_count() {
+                let least = acknowledged.iter().rposition(|at| *at <= cut).unwrap();
+                for odds in [0, 5, 10] {
+                    // A few operations survive whole, or sectors do.
+                    let kept: u64 = rng.u64(..);
+                    let is_whole = rng.bool();
+                    let image = disk.crash(cut, |part| match is_whole {
+                        true => odds > 0 && kept >> (part.operation % 64) & 1 == 1,
+                        false => rng.u32(..10) < odds,
+                    });
+                    let what = format!("{how:?}, {failure:?} at call {call}, cut {cut}");
+                    let db = Options::new().open_store(&MemoryStore::with_image(&image)).unwrap();
+                    assert!(db.check().unwrap().is_ok(), "{what}: {:?}", db.check().unwrap().problems);
+                    let found = states.iter().rposition(|state_then| *state_then == state(&db));
+                    assert!(found.is_some_and(|found| found >= least), "{what}: {found:?}, not {least} or later");
+                }
+            }
+        }
+    }
+}
+
+/// Either slot is enough, whatever the page size: slot B is found though slot A, which says where it is, cannot be read.
+#[test]
+fn one_slot_is_enough_at_each_page_size() {
+    for page_size in [4096u32, 8192, 16384, 32768, 65536] {
+        let disk = MemoryStore::new();
+        let db = Options::new().page_size(page_size).open_store(&disk).unwrap();
+        db.exec(|txn| txn.bucket_mut("a")?.put("k", "v")).unwrap();
+        let expected = state(&db);
+        drop(db);
+        for slot in slots(page_size as usize) {
+            for at in [0, 13, 17, 4000] {
+                let mut image = disk.image();
+                image[slot + at] ^= 1;
+                let db = Options::new().open_store(&MemoryStore::with_image(&image)).unwrap();
+                assert_eq!(state(&db), expected, "byte {at} of the slot at {slot}");
+            }
+        }
+    }
+}
+
+/// A value may hold the image of a meta slot, and lie where slot B would be at another page size. When slot A is torn, slot B is still the
+/// one of this database.
+#[test]
+fn a_value_is_not_a_meta_slot() {
+    for page_size in [8192u32, 16384, 32768, 65536] {
+        let other = MemoryStore::new();
+        drop(Options::new().page_size(page_size).open_store(&other).unwrap());
+        let mut meta = other.image()[..4096].to_vec();
+        set(&mut meta, 40, (1u64 << 40).to_le_bytes());
+        seal_meta(&mut meta);
+
+        let disk = MemoryStore::new();
+        let db = Options::new().open_store(&disk).unwrap();
+        db.exec(|txn| txn.bucket_mut("a")?.put("k", meta.repeat(300))).unwrap();
+        let expected = state(&db);
+        drop(db);
+        let mut image = disk.image();
+        assert_eq!(image[8 * page_size as usize..][..4096], meta, "the value lies where slot B would be");
+        image[100] ^= 1;
+        let db = Options::new().open_store(&MemoryStore::with_image(&image)).unwrap();
+        assert!(state(&db) == expected, "a page size of {page_size} was believed");
     }
 }

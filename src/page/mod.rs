@@ -18,11 +18,12 @@
 //! The first 4,096 bytes of pages 0 and 8 (whatever the page size) are the two meta slots. A commit overwrites the slot
 //! that does not hold the last durable commit. A reader takes the slot with the highest transaction id that passes its
 //! checksum, whose `page_count` pages fit the file, and that is *trusted*; else the other one. If slot A is unreadable,
-//! slot B is looked for at 8 * 4096, 8 * 8192, ... 8 * 65536.
+//! slot B is looked for at 8 * 4096, 8 * 8192, ... 8 * 65536: it is the first of these that begins with the magic, unless its
+//! checksum is right and it gives another page size.
 //!
 //! The pages behind a slot, 1 to 7 and 9 to 15, are pages like any other. A writer does well to keep them for pages that every
 //! commit writes anew, such as the roots: then these and the meta lie in a row, and are one transfer to the disk. Another place
-//! is as good to a reader.
+//! is as good to a reader. Only a large value never lies there, since it could be taken for slot B.
 //!
 //! | at | size | field |
 //! |---|---|---|

@@ -55,20 +55,20 @@ fn read_slots(store: &dyn Store, file_len: u64) -> Result<Vec<(usize, Box<Meta>)
         Slot::Foreign => {}
     };
     let first = read_slot(store, SLOT_PAGES[0], file_len)?;
-    // Slot A says where slot B is; if it cannot, B is where it says that it is itself.
+    // Slot A says where slot B is; if it cannot, B is the first that says that it is itself. What lies before it, beside slot A, is pages
+    // with a header; what lies behind it may be a value, which can look like anything.
     let known = match &first {
         Slot::Good(meta) => Some(meta.fields().page_len),
         _ => None,
     };
     visit(0, first);
-    let mut at = PAGE_LEN_MIN;
-    while at <= PAGE_LEN_MAX {
-        if known.is_none_or(|page_len| page_len == at) {
-            let second = read_slot(store, SLOT_PAGES[1] * at as u64, file_len)?;
-            let is_elsewhere = matches!(&second, Slot::Good(meta) if meta.fields().page_len != at);
-            if !is_elsewhere {
-                visit(1, second);
-            }
+    let mut at = known.unwrap_or(PAGE_LEN_MIN);
+    while at <= known.unwrap_or(PAGE_LEN_MAX) {
+        let second = read_slot(store, SLOT_PAGES[1] * at as u64, file_len)?;
+        let is_elsewhere = matches!(&second, Slot::Good(meta) if meta.fields().page_len != at);
+        if !is_elsewhere && !matches!(second, Slot::Foreign) {
+            visit(1, second);
+            break;
         }
         at *= 2;
     }
