@@ -1,6 +1,6 @@
 //! Free space: the log that remembers it stays true and small, whatever is freed, through reopening after every few commits.
 
-use folio::disk::MemoryStore;
+use folio::disk::{Failure, MemoryStore};
 use folio::{Database, Durability, Options, Result};
 
 fn assert_sound(db: &Database) {
@@ -167,5 +167,32 @@ fn t19_the_file_grows_by_what_its_snapshots_see() -> Result<()> {
         assert_eq!(db.stats()?.held_bytes, 0);
         assert_sound(&db);
     }
+    Ok(())
+}
+
+/// A cut that fails leaves the file longer, and nothing else: the pages behind it can be taken and read.
+#[test]
+fn a_cut_that_fails_does_no_harm() -> Result<()> {
+    let mut failed_cuts = 0;
+    for call in 1.. {
+        let disk = MemoryStore::new();
+        let db = Options::new().open_store(&disk)?;
+        let put = |len: usize| db.exec(|txn| txn.bucket_mut("a")?.put("k", vec![7; len]));
+        put(8 << 20)?;
+        put(1)?;
+        let (file_len, before) = (db.stats()?.file_len, disk.call_count());
+        disk.fail(call, Failure::Io);
+        let done = put(2);
+        if disk.call_count() - before < call {
+            break;
+        }
+        if done.is_ok() && db.stats()?.file_len == file_len {
+            failed_cuts += 1;
+            put(8 << 20)?;
+            assert_eq!(db.begin_read()?.bucket("a")?.unwrap().get("k")?.map(<[u8]>::len), Some(8 << 20));
+            assert_sound(&db);
+        }
+    }
+    assert!(failed_cuts > 0);
     Ok(())
 }

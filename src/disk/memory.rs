@@ -498,6 +498,15 @@ mod tests {
     }
 
     #[test]
+    fn what_was_cut_off_does_not_come_back() {
+        let store = MemoryStore::with_image(&[1; 4096]);
+        let disk = store.open().unwrap();
+        disk.set_len(1000).unwrap();
+        disk.set_len(4096).unwrap();
+        assert_eq!(store.image(), [vec![1; 1000], vec![0; 3096]].concat());
+    }
+
+    #[test]
     fn calls_fail_as_asked() {
         let store = MemoryStore::with_image(&[0; 4096]);
         let disk = store.open().unwrap();
