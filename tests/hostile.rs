@@ -381,7 +381,7 @@ fn a_root_that_is_tagged_as_dirty() {
 
 /// The same of a child, where nothing is verified.
 #[test]
-fn a_child_that_is_tagged_as_dirty_unverified() {
+fn a_child_that_is_tagged_as_dirty() {
     let mut image = image(|db| {
         db.exec(|txn| {
             let mut a = txn.bucket_mut("evil")?;
@@ -399,12 +399,14 @@ fn a_child_that_is_tagged_as_dirty_unverified() {
     }
     reseal(&mut image, root * PAGE);
     in_time(move || {
-        let db = Options::new().verify(Verify::Never).open_store(&MemoryStore::with_image(&image)).unwrap();
-        let result = db.exec(|txn| {
-            txn.bucket_mut("good")?.put("l", "w")?;
-            txn.bucket_mut("evil")?.delete_range("000".."399")
-        });
-        println!("{result:?}");
+        for verify in [Verify::Once, Verify::Always, Verify::Never] {
+            let db = Options::new().verify(verify).open_store(&MemoryStore::with_image(&image)).unwrap();
+            let result = db.exec(|txn| {
+                txn.bucket_mut("good")?.put("l", "w")?;
+                txn.bucket_mut("evil")?.delete_range("000".."399")
+            });
+            assert!(matches!(result, Err(Error::Corrupt { .. })), "{verify:?}: {result:?}");
+        }
     });
 }
 
