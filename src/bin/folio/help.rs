@@ -108,16 +108,30 @@ fn render(page: &Man, command: &Command, out: &mut impl Write) -> std::io::Resul
     page.render_description_section(out)?;
     let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let (notes, examples) = help.split_once("Example").unwrap_or((&help, ""));
-    let mut more = Roff::new();
-    for paragraph in notes.split("\n\n").filter(|paragraph| !paragraph.is_empty()) {
-        more.control("PP", []).text([roman(paragraph)]);
-    }
-    more.to_writer(out)?;
+    notes_of(notes).to_writer(out)?;
     page.render_options_section(out)?;
     if command.has_subcommands() {
         page.render_subcommands_section(out)?;
     }
     sections(command, examples).to_writer(out)
+}
+
+/// Paragraphs; but lines that are indented, as in lists, stay lines.
+fn notes_of(notes: &str) -> Roff {
+    let mut roff = Roff::new();
+    for paragraph in notes.split("\n\n").filter(|paragraph| !paragraph.is_empty()) {
+        roff.control("PP", []);
+        let mut was_indented = false;
+        for line in paragraph.lines() {
+            let is_indented = line.starts_with(' ');
+            if is_indented || was_indented {
+                roff.control("br", []);
+            }
+            roff.text([roman(line)]);
+            was_indented = is_indented;
+        }
+    }
+    roff
 }
 
 fn sections(command: &Command, examples: &str) -> Roff {
