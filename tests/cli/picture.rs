@@ -169,6 +169,9 @@ fn a_tree_shows_its_levels() {
         assert!(said.contains(part), "{part} in {said}");
     }
     assert_eq!(groups(&parse(&tree(&tool, &["large"])), "tree").len(), 1);
+    tool.run(["tree", DATABASE, "-o", "o.svg"]).succeeded();
+    tool.run(["tree", DATABASE, "--output", "output.svg"]).succeeded();
+    assert_eq!(fs::read(tool.path("o.svg")).unwrap(), fs::read(tool.path("output.svg")).unwrap());
     tool.run(["tree", DATABASE, "larger", "--out", "tree.svg"]).failed(1, &["no bucket larger", "entries, large"]);
 }
 

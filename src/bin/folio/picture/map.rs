@@ -39,7 +39,7 @@ pub struct Args {
     /// The database
     pub file: PathBuf,
     /// The SVG file to write; one that is there is replaced. /dev/stdout goes to a pipe
-    #[arg(long, value_name = "SVG")]
+    #[arg(short, long, visible_alias = "output", value_name = "SVG")]
     out: PathBuf,
     /// Bring out the pages of this bucket, and fade the others
     #[arg(long, value_name = "NAME")]

@@ -60,7 +60,7 @@ pub struct Args {
     /// The bucket [default: all of them, the first 20 at most]
     bucket: Option<String>,
     /// The SVG file to write; one that is there is replaced. /dev/stdout goes to a pipe
-    #[arg(long, value_name = "SVG")]
+    #[arg(short, long, visible_alias = "output", value_name = "SVG")]
     out: PathBuf,
 }
 
