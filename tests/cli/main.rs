@@ -9,4 +9,6 @@ mod load;
 mod peers;
 mod picture;
 mod round_trip;
+mod shell;
+mod terminal;
 mod tool;

@@ -18,7 +18,11 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
-    let report = read_all(args).map_err(Failure::into_finding)?;
+    print(&read_all(args).map_err(Failure::into_finding)?, out)
+}
+
+/// Prints what a check found; that there is something is a failure.
+pub fn print(report: &CheckReport, out: &mut impl Write) -> Result<(), Failure> {
     for problem in &report.problems {
         writeln!(out, "{problem}")?;
     }
@@ -30,7 +34,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         let count = grouped(report.problem_count);
         return Err(Failure::Unsound(format!("{count} problems; restore the file from a backup")));
     }
-    writeln!(out, "{}", summary(&report))?;
+    writeln!(out, "{}", summary(report))?;
     Ok(())
 }
 

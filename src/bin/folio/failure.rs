@@ -17,6 +17,8 @@ pub enum Failure {
     Database(Error),
     /// Something outside the database is wrong: an argument, the input, a path.
     Outside(String),
+    /// A line of a script did not succeed, so those behind it were not run.
+    Line { number: u64, failure: Box<Failure> },
     /// Whoever read our output has gone (`folio scan | head`): the end, but no error.
     ClosedPipe,
 }
@@ -27,22 +29,34 @@ impl Failure {
             Failure::ClosedPipe => ExitCode::SUCCESS,
             Failure::NotFound(_) | Failure::Unsound(_) => ExitCode::from(1),
             Failure::Database(_) | Failure::Outside(_) => ExitCode::from(2),
+            Failure::Line { failure, .. } => failure.exit_code(),
         }
     }
 
     /// Prints the line, with the database `file` in front of what concerns it.
     pub fn report(&self, file: &Path) {
-        let file = file.display();
-        let line = match self {
-            Failure::ClosedPipe => return,
-            Failure::NotFound(what) | Failure::Unsound(what) => format!("{file}: {what}"),
-            Failure::Database(Error::Locked) => {
-                format!("{file}: locked by another process; close it there and try again")
+        match self {
+            Failure::ClosedPipe => {}
+            Failure::NotFound(_) | Failure::Unsound(_) | Failure::Database(_) => {
+                tell(&format!("{}: {}", file.display(), self.message()));
             }
-            Failure::Database(error) => format!("{file}: {error}"),
-            Failure::Outside(what) => what.clone(),
-        };
-        tell(&line);
+            Failure::Outside(_) | Failure::Line { .. } => tell(&self.message()),
+        }
+    }
+
+    /// Prints the line where it is known which database is meant.
+    pub fn report_here(&self) {
+        tell(&self.message());
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Failure::NotFound(what) | Failure::Unsound(what) | Failure::Outside(what) => what.clone(),
+            Failure::Database(Error::Locked) => "locked by another process; close it there and try again".to_owned(),
+            Failure::Database(error) => error.to_string(),
+            Failure::Line { number, failure } => format!("line {number}: {}", failure.message()),
+            Failure::ClosedPipe => "the reader of the output is gone".to_owned(),
+        }
     }
 
     /// For the commands that judge a file: damage that the library met on the way is their finding, not an error.

@@ -1,4 +1,4 @@
-//! The command-line tool: `folio <command> FILE ...`.
+//! The command-line tool: `folio <command> FILE ...`; with no command but a file, the shell.
 //!
 //! This file holds the list of commands, the dispatch and the exit codes; each command is a module of its own, with
 //! its arguments and its `run`. Results go to stdout, errors and progress to stderr, an error as one line.
@@ -23,12 +23,13 @@ mod output;
 mod picture;
 mod progress;
 mod scan;
+mod shell;
 mod stat;
 mod table;
 mod text;
 
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -41,6 +42,8 @@ use crate::failure::Failure;
     version,
     about = "Look into, load and check folio databases",
     arg_required_else_help = true,
+    args_conflicts_with_subcommands = true,
+    override_usage = "folio <COMMAND>\n       folio <FILE>",
     after_help = "\
 Keys and values are text, with the escapes \\t \\n \\r \\\\ \\xHH for every other byte; --hex takes and
 prints hexadecimal. A key or value that starts with a dash goes after --.
@@ -49,7 +52,9 @@ Example: folio demo && folio scan demo.folio names --prefix GREEK --limit 5"
 )]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    /// A database to open in the shell; a file that is named like a command needs ./ before it
+    file: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -63,6 +68,7 @@ enum Command {
     Scan(scan::Args),
     Stat(stat::Args),
     Check(check::Args),
+    Shell(shell::Args),
     Map(picture::map::Args),
     Tree(picture::tree::Args),
     Bench(bench::Args),
@@ -83,6 +89,7 @@ impl Command {
             Command::Scan(args) => &args.file,
             Command::Stat(args) => &args.file,
             Command::Check(args) => &args.file,
+            Command::Shell(args) => &args.file,
             Command::Map(args) => &args.file,
             Command::Tree(args) => &args.file,
             Command::Bench(args) => args.file(),
@@ -102,6 +109,7 @@ impl Command {
             Command::Scan(args) => scan::run(args, out),
             Command::Stat(args) => stat::run(args, out),
             Command::Check(args) => check::run(args, out),
+            Command::Shell(args) => shell::run(args, out),
             Command::Map(args) => picture::map::run(args),
             Command::Tree(args) => picture::tree::run(args),
             Command::Bench(args) => bench::run(args, out),
@@ -112,7 +120,12 @@ impl Command {
 }
 
 fn main() -> ExitCode {
-    let command = help::parse().command;
+    let cli = help::parse();
+    let command = match (cli.command, cli.file) {
+        (Some(command), _) => command,
+        (None, Some(file)) => Command::Shell(shell::Args::of_file(file)),
+        (None, None) => unreachable!("without arguments there is the help"),
+    };
     let mut out = BufWriter::new(io::stdout().lock());
     let outcome = command.run(&mut out);
     // What was found before an error is worth printing too.
