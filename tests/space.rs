@@ -196,3 +196,35 @@ fn a_cut_that_fails_does_no_harm() -> Result<()> {
     assert!(failed_cuts > 0);
     Ok(())
 }
+
+/// What a commit frees is in so many places that its record never fits into the meta, and so no earlier ones are there either: the log
+/// is still gone over, and neither grows for ever nor forgets a page.
+#[test]
+fn large_commits_one_after_the_other_keep_the_log_true_and_short() -> Result<()> {
+    let disk = MemoryStore::new();
+    let mut db = Options::new().open_store(&disk)?;
+    db.exec(|txn| {
+        let mut b = txn.bucket_mut("b")?;
+        (0..20_000u32).try_for_each(|n| b.append(n.to_be_bytes(), [1; 950]))
+    })?;
+    let mut rng = fastrand::Rng::with_seed(3);
+    let mut used = Vec::new();
+    for n in 0..40u8 {
+        db.exec(|txn| {
+            let mut b = txn.bucket_mut("b")?;
+            (0..800).try_for_each(|_| b.put(rng.u32(..20_000).to_be_bytes(), [n; 950]))
+        })?;
+        assert_sound(&db);
+        let stats = db.stats()?;
+        used.push(stats.used_pages);
+        if n % 8 == 7 {
+            drop(db);
+            db = Options::new().open_store(&disk)?;
+            assert_eq!(db.stats()?.free_pages, stats.free_pages + stats.pending_pages, "after commit {n}");
+        }
+    }
+    // The entries are as many as ever, so what grows is the log.
+    let (least, most) = (used.iter().min().unwrap(), used.iter().max().unwrap());
+    assert!(most - least < 60, "{used:?}");
+    Ok(())
+}

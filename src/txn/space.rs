@@ -213,11 +213,12 @@ impl Space {
         Ok(Record { inline, pages, sweep, is_inline, taken, freed, log })
     }
 
-    /// Packs the inline records, and restates as much of the free set as they take, or all of it if that is not more. A
-    /// restatement of all makes every record before it needless.
+    /// Packs the inline records, and restates as much of the free set as they and the `words` of the next record take, or all of it if
+    /// that is not more. A restatement of all makes every record before it needless. It restates something even if there are no
+    /// inline records, as after a commit whose own did not fit: else the log would only grow.
     fn sweep(&self, words: usize, page_count: u64, packer: &mut Packer, txn: TxnId) -> Sweep {
         let inline = &self.inline;
-        let quota = inline.len() + words.min(inline.len());
+        let quota = inline.len() + words;
         let last = self.log.back().map(|page| page.sweep).unwrap_or_default();
         let range = |from, to: u64| [Extent::new(from, to.saturating_sub(from))];
         if self.recorded.extent_count() <= quota {
