@@ -57,23 +57,37 @@
 //!
 //! # Looking into a file
 //!
-//! `folio stat FILE` prints the pages by state and the figures of each bucket, `folio check FILE` reads every page and says
-//! what is wrong and where. From a program, [`Database::stats`], [`Bucket::stats`] and [`Database::check`] tell the same:
+//! | command | shows |
+//! |---|---|
+//! | `folio stat FILE` | the pages by state and kind, and the figures of each bucket |
+//! | `folio map FILE --out map.svg` | a picture of the file, page by page: what each is used for |
+//! | `folio tree FILE BUCKET --out tree.svg` | a picture of a bucket's tree, level by level |
+//! | `folio check FILE` | what is wrong, and where, after a look at every page |
+//!
+//! A program learns the same from [`Database::stats`], [`Database::page_map`], [`Bucket::pages`] and [`Database::check`].
+//! [`Bucket::stats`] has the sums of a bucket, and [`ReadTxn::page_info`] says what a single page holds.
 //!
 //! ```
+//! use folio::PageKind;
 //! # fn main() -> folio::Result<()> {
 //! # let db = folio::Database::in_memory()?;
 //! db.exec(|txn| (0..5000u32).try_for_each(|n| txn.bucket_mut("a")?.append(n.to_be_bytes(), [0; 50])))?;
-//! let stats = db.stats()?;
-//! assert_eq!(stats.page_count, stats.meta_pages + stats.used_pages + stats.free_pages + stats.pending_pages);
-//! let bucket = db.view(|txn| txn.bucket("a")?.expect("made above").stats())?;
-//! assert_eq!((bucket.entries, bucket.depth), (5000, 2)); // one branch, and its leaves
-//! assert!(bucket.fill > 0.9); // it was sorted
+//! let stats = db.view(|txn| txn.bucket("a")?.expect("made above").stats())?;
+//! assert_eq!((stats.entries, stats.depth), (5000, 2)); // one branch, and its leaves
+//! assert!(stats.fill > 0.9); // they were put in order
+//!
+//! let map = db.page_map()?;
+//! let of_bucket = map.runs().iter().filter(|run| run.bucket.as_deref() == Some("a"));
+//! assert_eq!(of_bucket.filter(|run| run.kind == PageKind::Leaf).count() as u64, stats.leaf_pages);
+//! assert_eq!(map.find(0).map(|run| run.kind), Some(PageKind::Meta));
 //! # Ok(())
 //! # }
 //! ```
 //!
+//! [`Bucket::pages`]: crate::Bucket::pages
 //! [`Bucket::stats`]: crate::Bucket::stats
 //! [`Database::check`]: crate::Database::check
+//! [`Database::page_map`]: crate::Database::page_map
 //! [`Database::stats`]: crate::Database::stats
 //! [`Error::Version`]: crate::Error::Version
+//! [`ReadTxn::page_info`]: crate::ReadTxn::page_info
