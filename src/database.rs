@@ -604,9 +604,8 @@ pub struct Stats {
     pub oldest_pinned: Option<TxnId>,
     /// How long ago that snapshot was committed, or found at open.
     pub oldest_age: Option<Duration>,
-    /// Bytes of freed pages that read transactions hold back, on their own or together: what would become free without all those
-    /// whose snapshot is neither the newest nor the last durable one, but for what the last durable commit sees too. How much each snapshot
-    /// holds back alone is in [`Database::snapshots`].
+    /// Bytes of freed pages that older read transactions hold back, each alone or several together: those whose newest pinned snapshot
+    /// is neither the newest nor the last durable one. [`Database::snapshots`] says what each of them holds back alone.
     pub held_bytes: u64,
     /// Commits since open.
     pub commits: u64,

@@ -75,8 +75,8 @@ impl Held {
         }
     }
 
-    /// The pinned snapshot before this one is now `before`. Never newer than it was, but for a reader that looks in vain for the
-    /// current snapshot in an old one's place, and counts for nothing.
+    /// The pinned snapshot before this one is now `before`. It is never a newer one than it was: what shows there for a moment is a
+    /// reader that has not found the current snapshot yet.
     fn widen(&mut self, before: TxnId) {
         if before < self.own_after {
             self.pages.own += count_pages(self.by_birth.range((Excluded(before), Included(self.own_after))));
@@ -145,8 +145,9 @@ impl Pending {
         self.held.entry(pin).or_insert_with(|| Held::new(own_after))
     }
 
-    /// The newest transaction, `txn`, has freed pages. Answers those of them that nobody sees.
+    /// The transaction that made the current snapshot has freed pages. Answers those of them that nobody sees.
     pub(crate) fn add(&mut self, txn: TxnId, mut freed: Vec<Freed>) -> Vec<Freed> {
+        assert!(self.pins.last() == Some(&txn), "the pins are those of now");
         let Some(pin) = self.pinned_before(txn) else { return freed };
         let unseen = freed.extract_if(.., |freed| freed.born > pin).collect();
         if !freed.is_empty() {
