@@ -136,7 +136,11 @@ fn commit_for_ever(path: &Path, seed: u64) {
             }
             1..4 => {
                 println!("says: syncing");
-                db.sync().unwrap();
+                match rng.bool() {
+                    true => db.sync().unwrap(),
+                    false => db.wait_durable(db.begin_read().unwrap().id()).unwrap(),
+                }
+                assert_eq!(db.durable_id(), db.begin_read().unwrap().id());
                 println!("says: synced");
             }
             4..7 => reader = Some(db.begin_read().unwrap()),
