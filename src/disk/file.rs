@@ -48,7 +48,8 @@ pub(crate) fn open(path: &Path, read_only: bool) -> Result<Option<File>> {
     }
 }
 
-fn open_regular(path: &Path, read_only: bool) -> io::Result<File> {
+/// Opens what is a file, and nothing else that has a name.
+pub(crate) fn open_regular(path: &Path, read_only: bool) -> io::Result<File> {
     // Looked at before it is opened, since to open a device may do something; and opened without waiting, since it may have
     // become a pipe meanwhile.
     expect_regular(&fs::metadata(path)?)?;
@@ -99,28 +100,67 @@ pub(crate) fn create(path: &Path, bytes: &[u8], empty: Option<&File>) -> Result<
             return Ok(None);
         }
     }
-    let (temporary, file) = temporary(path).map_err(failed("creating the database"))?;
-    let made = (|| {
-        lock(&file, false)?;
-        if let Some(empty) = empty {
-            keep_access(empty, &file).map_err(failed("keeping owner and permissions of an empty file"))?;
-        }
-        file.write_all_at(bytes, 0).map_err(failed("writing a new database"))?;
-        file.sync_all().map_err(failed("syncing a new database"))?;
-        appear(&temporary, path, empty.is_some()).map_err(failed("naming a new database"))
-    })();
-    if !matches!(made, Ok(true)) {
-        // Whatever went wrong, or another process was first: the temporary file is ours alone.
-        fs::remove_file(&temporary).map_err(failed("removing a temporary file"))?;
-        return made.map(|_| None);
-    }
-    sync_directory(path).map_err(failed("syncing the directory"))?;
-    Ok(Some(file))
+    let new = NewFile::create(path, empty).map_err(failed("creating the database"))?;
+    lock(&new.file, false)?;
+    new.file.write_all_at(bytes, 0).map_err(failed("writing a new database"))?;
+    new.file.sync_all().map_err(failed("syncing a new database"))?;
+    new.appear(empty.is_some()).map_err(failed("naming a new database"))
 }
 
-/// Gives the file that takes the place of an empty one its owner and its permissions.
-fn keep_access(empty: &File, file: &File) -> io::Result<()> {
-    let (wanted, had) = (empty.metadata()?, file.metadata()?);
+/// A file that is being made beside the place where it is to appear. It is gone if it is dropped before it has.
+pub(crate) struct NewFile {
+    pub(crate) file: File,
+    temporary: Temporary,
+    path: PathBuf,
+}
+
+impl NewFile {
+    /// Makes it, empty. It has the owner and the permissions of `replaced`, the file whose place it takes, if there is one.
+    pub(crate) fn create(path: &Path, replaced: Option<&File>) -> io::Result<NewFile> {
+        let (temporary, file) = temporary(path)?;
+        let new = NewFile { file, temporary, path: path.to_path_buf() };
+        match replaced {
+            Some(replaced) => keep_access(replaced, &new.file).map(|()| new),
+            None => Ok(new),
+        }
+    }
+
+    /// What it is called until it appears.
+    pub(crate) fn temporary_path(&self) -> &Path {
+        &self.temporary.0
+    }
+
+    /// Makes the file `len` bytes long, with blocks on the disk where the file system can.
+    pub(crate) fn reserve(&self, len: u64) -> io::Result<()> {
+        match map::allocate(&self.file, 0, len) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => self.file.set_len(len),
+            done => done,
+        }
+    }
+
+    /// Gives it its name, durably, and answers with the file. `None` if something is there that is not to be replaced.
+    pub(crate) fn appear(self, replace: bool) -> io::Result<Option<File>> {
+        if !appear(&self.temporary.0, &self.path, replace)? {
+            return Ok(None);
+        }
+        sync_directory(&self.path)?;
+        Ok(Some(self.file))
+    }
+}
+
+/// A name that goes with its file when it is dropped, unless the file has another name by then.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // Not there any more after the file has appeared. Where there is an error, it is already on its way to the caller.
+        let _gone = fs::remove_file(&self.0);
+    }
+}
+
+/// Gives the file that takes the place of another its owner and its permissions.
+fn keep_access(replaced: &File, file: &File) -> io::Result<()> {
+    let (wanted, had) = (replaced.metadata()?, file.metadata()?);
     if (wanted.uid(), wanted.gid()) != (had.uid(), had.gid()) {
         fchown(file, Some(wanted.uid()), Some(wanted.gid()))?;
     }
@@ -154,7 +194,7 @@ fn appear(temporary: &Path, path: &Path, replace: bool) -> io::Result<bool> {
 }
 
 /// A new file beside `path`, under a name that nothing has.
-fn temporary(path: &Path) -> io::Result<(PathBuf, File)> {
+fn temporary(path: &Path) -> io::Result<(Temporary, File)> {
     use std::hash::{BuildHasher, RandomState};
     loop {
         let mut name = path.file_name().unwrap_or_default().to_os_string();
@@ -162,7 +202,7 @@ fn temporary(path: &Path) -> io::Result<(PathBuf, File)> {
         let temporary = path.with_file_name(name);
         match OpenOptions::new().read(true).write(true).create_new(true).open(&temporary) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            opened => return Ok((temporary, opened?)),
+            opened => return opened.map(|file| (Temporary(temporary), file)),
         }
     }
 }
