@@ -244,7 +244,7 @@ impl<'txn, F: FnMut(u64, u64) -> ControlFlow<()>> Audit<'txn, F> {
     }
 
     fn tell(&mut self, seen: u64) {
-        self.is_stopped |= (self.progress)(seen, self.page_count).is_break();
+        self.is_stopped = self.is_stopped || (self.progress)(seen, self.page_count).is_break();
     }
 
     /// P4: what nobody owns is lost.

@@ -109,6 +109,8 @@ pub enum Error {
     Forked,
     /// Two snapshots of different databases, where two of one are needed.
     OtherDatabase,
+    /// A backup ended because its progress function asked for that. What had been written under a path is gone again.
+    Cancelled,
     /// An error of the caller's own, carried through [`crate::Database::exec`] or [`crate::Database::view`].
     Other(Box<dyn error::Error + Send + Sync>),
 }
@@ -150,6 +152,7 @@ impl Error {
             Error::NotCommitted { id, newest } => Error::NotCommitted { id, newest },
             Error::WriteTxnOpen => Error::WriteTxnOpen,
             Error::Forked => Error::Forked,
+            Error::Cancelled => Error::Cancelled,
             Error::Other(ref error) => Error::other(error.to_string()),
         }
     }
@@ -222,6 +225,7 @@ impl fmt::Display for Error {
             Error::OtherDatabase => {
                 write!(f, "the two snapshots are of different databases; take both from the same one")
             }
+            Error::Cancelled => write!(f, "cancelled half way; start again to have it whole"),
             Error::Other(error) => write!(f, "{error}"),
         }
     }

@@ -72,13 +72,15 @@
 //!
 //! `page` (the format; its module text is the specification), `tree` (B+trees over numbered pages), `disk` (files, memory, the map; the
 //! only unsafe code), `txn` (snapshots, free space, the commit), `bucket` and `database` (the public face), `diff` (what
-//! differs between two snapshots), `audit` (the check of a whole file), `inspect` (a look at the pages).
+//! differs between two snapshots), `audit` (the check of a whole file), `inspect` (a look at the pages),
+//! `backup` (copies).
 //!
 //! Two paths explain the rest. A read goes `Database::begin_read`, `txn::read`, `tree`, `page`, and ends in a slice of the map. A
 //! write goes `Database::begin_write`, `txn::write`, `tree::put`, which makes pages dirty (`txn::dirty`) and edits them
 //! (`page::leaf`), and ends in `txn::commit`.
 
 mod audit;
+mod backup;
 mod bucket;
 mod database;
 mod diff;
@@ -93,6 +95,7 @@ mod tree;
 mod txn;
 
 pub use audit::{CheckReport, Problem};
+pub use backup::Backup;
 pub use bucket::{Bucket, BucketMut, BucketStats, Cursor, Entry, EntryMut, Range};
 pub use database::{Database, PinnedSnapshot, ReaderLabel, Stats};
 pub use diff::{BucketChange, BucketDiff, Change, Diff};

@@ -239,3 +239,22 @@ fn many_buckets_in_one_transaction() -> Result<()> {
     assert_eq!(db.begin_read()?.buckets()?.len(), count as usize / 2);
     Ok(())
 }
+
+/// A backup of whatever size takes room for what is on its way, and one page for each level of a tree.
+#[test]
+fn a_backup_is_streamed() -> Result<()> {
+    let _turn = TURN.lock();
+    let db = Database::in_memory()?;
+    db.exec(|txn| {
+        let mut a = txn.bucket_mut("a")?;
+        (0..COUNT_OF_KEYS).try_for_each(|n| a.put(key(n), [7; 600]))?;
+        (0..10).try_for_each(|n| txn.bucket_mut("large")?.put(key(n), vec![n as u8; 3_000_000]))
+    })?;
+    let txn = db.begin_read()?;
+    for is_exact in [false, true] {
+        let (len, most, left) = peak(|| txn.backup().exact(is_exact).to_writer(std::io::sink()));
+        assert!(len? > 40_000_000);
+        assert!(most < 4 << 20 && left == 0, "{most} bytes at most, {left} left over");
+    }
+    Ok(())
+}

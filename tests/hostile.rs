@@ -252,6 +252,15 @@ fn diff_of_trees_that_share_their_children() {
     }
 }
 
+#[test]
+fn a_backup_of_a_catalog_that_shares_its_children() {
+    for is_exact in [false, true] {
+        let made =
+            in_time(move || open(&bomb()).begin_read().unwrap().backup().exact(is_exact).to_writer(std::io::sink()));
+        assert!(matches!(made, Err(Error::Corrupt { .. })), "{made:?}");
+    }
+}
+
 /// `TxnId::next` overflows.
 #[test]
 fn the_last_transaction_id() {
@@ -883,4 +892,52 @@ fn pages_both_in_use_and_free() {
             }
         }
     }
+}
+
+/// Makes the page of a leaf hold one entry: a key of so many bytes, all of them the same, with an empty value.
+fn forge_leaf(page: &mut [u8], byte: u8, key_len: usize) {
+    let (at, record_len) = (PAGE - 2 - key_len, 2 + key_len);
+    page[32..].fill(0);
+    set(page, 6, 1u16.to_le_bytes());
+    set(page, 24, (record_len as u16).to_le_bytes());
+    set(page, 26, [0; 6]);
+    set(page, 32, [byte; 4]);
+    set(page, 36, (at as u16).to_le_bytes());
+    set(page, 38, (key_len as u16).to_le_bytes());
+    page[at + 2..].fill(byte);
+    seal_page(page);
+}
+
+/// Keys longer than any: of two that share their beginning, what separates them would fit no branch.
+#[test]
+fn keys_too_long_to_be_told_apart_are_not_built_into_a_tree() {
+    let mut image = image(|db| {
+        let key = |n: u8| [vec![n; 1900], vec![n]].concat();
+        db.exec(|txn| (b'a'..=b'd').try_for_each(|n| txn.bucket_mut("forged")?.append(key(n), [0; 100]))).unwrap();
+    });
+    let leaves = [b'a', b'd'].map(|n| find(&image, &[n; 1901]).0 / PAGE);
+    assert_ne!(leaves[0], leaves[1]);
+    let count = u64_at(&image, newest(&image) + 48) as usize;
+    let branch = (1..count).find(|&no| no != 8 && image[no * PAGE + 4] == 2).unwrap();
+    for (leaf, key_len) in leaves.into_iter().zip([4045, 4050]) {
+        forge_leaf(&mut image[leaf * PAGE..][..PAGE], b'd', key_len);
+    }
+    let page = &mut image[branch * PAGE..][..PAGE];
+    assert_eq!(u16_at(page, 6), 2);
+    let places = 32 + u16_at(page, 28).next_multiple_of(8) + 2 * 12;
+    for i in 0..2 {
+        let record = u16_at(page, places + i * 4);
+        set(page, record, 1u64.to_le_bytes());
+    }
+    seal_page(page);
+    let (record, _) = find(&image, b"forged");
+    set(&mut image, record + 2 + 6 + 8, 2u64.to_le_bytes());
+    reseal(&mut image, record);
+
+    let db = open(&image);
+    let txn = db.begin_read().unwrap();
+    assert_eq!(txn.bucket("forged").unwrap().unwrap().iter().filter(|entry| entry.is_ok()).count(), 2);
+    let made = txn.backup().to_writer(std::io::sink());
+    assert!(matches!(made, Err(Error::Corrupt { .. })), "{made:?}");
+    txn.backup().exact(true).to_writer(std::io::sink()).unwrap();
 }

@@ -261,6 +261,12 @@ pub(crate) fn insert(page: &mut [u8], i: usize, key: &[u8], value: Value<'_>) ->
     true
 }
 
+/// Appends an entry. Answers false, and changes nothing, if it does not fit.
+pub(crate) fn append(page: &mut [u8], key: &[u8], value: Value<'_>) -> bool {
+    let count = slot_count(page);
+    insert(page, count, key, value)
+}
+
 /// Writes a record at the lower end of the heap and returns where.
 fn push_record(page: &mut [u8], key: &[u8], value: Value<'_>) -> usize {
     let len = VALUE_LEN_LEN + key.len() + value.stored_len();

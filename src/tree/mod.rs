@@ -9,12 +9,14 @@
 //! - T5: the keys of a dirty page lie between the separators around it. A clean page may be sound and yet lie in the wrong place; so
 //!   this is checked before it becomes dirty, and the edits rely on it.
 
+pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod cursor;
 pub(crate) mod delete;
 pub(crate) mod diff;
 pub(crate) mod put;
 pub(crate) mod range;
+pub(crate) mod walk;
 
 #[cfg(test)]
 mod tests;

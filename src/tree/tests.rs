@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
+use super::build::{Builder, PageSink};
 use super::check::{Auditor, check};
 use super::cursor::Cursor;
 use super::delete::{clear, delete, delete_range};
-use super::put::{Finger, Mode, put};
+use super::put::{Finger, Mode, is_inline, put};
 use super::range::Range;
+use super::walk::{Visitor, walk};
 use super::*;
 use crate::page::space_log::Extent;
 use crate::page::{self, TxnId, init, seal};
@@ -139,8 +141,36 @@ impl PagesMut for VecPages {
     }
 }
 
-/// Counts pages and demands that there is nothing to find.
+impl PageSink for VecPages {
+    fn add(&mut self, page: &mut [u8]) -> Result<PageNo> {
+        let no = PageNo::new(self.clean.len() as u64);
+        seal(page, no, TxnId::new(1));
+        self.clean.push(Some(page.to_vec()));
+        Ok(no)
+    }
+}
+
+/// Counts what a walk comes to.
 #[derive(Default)]
+struct Seen {
+    pages: usize,
+    entries: usize,
+}
+
+impl Visitor for Seen {
+    fn enter(&mut self, _page: Extent) -> Result<()> {
+        self.pages += 1;
+        Ok(())
+    }
+
+    fn leaf(&mut self, leaf: &Leaf<'_>) -> Result<()> {
+        self.entries += leaf.len();
+        Ok(())
+    }
+}
+
+/// Counts pages and demands that there is nothing to find.
+#[derive(Default, Debug)]
 struct Strict {
     pages: usize,
     large: usize,
@@ -376,4 +406,39 @@ fn t24_random_deletes_leave_pages_reasonably_full() {
     let measure = check::measure(&run.tree, &run.pages, 4096, u64::MAX).unwrap();
     let fill = measure.used_len as f64 / ((measure.leaf_pages + measure.branch_pages) * 4096) as f64;
     assert!(fill > 0.4, "fill {fill}");
+}
+
+/// What is built from the bottom up is a sound tree, and takes no more pages than sorted puts leave behind.
+#[test]
+fn a_built_tree_agrees_with_one_that_was_appended_to() {
+    for (seed, page_len) in (0..).zip([4096, 4096, 8192, 16384, 65536]) {
+        let mut run = Run::new(seed, page_len);
+        for count in [0, 1, 2, 30, 3000] {
+            let model: BTreeMap<_, _> = (0..count).map(|_| (run.key(), run.value())).collect();
+            let (mut built, mut appended) = (VecPages::new(page_len), VecPages::new(page_len));
+            let (mut tree, mut finger, mut builder) = (Tree::EMPTY, Finger::NONE, Builder::new(page_len));
+            for (key, value) in &model {
+                put(&mut tree, &mut appended, &mut finger, key, value, Mode::Append).unwrap();
+                let value = match is_inline(page_len, key, value.len()) {
+                    true => Value::Inline(value),
+                    false => Value::Large(built.put_large(value).unwrap()),
+                };
+                builder.push(key, value, &mut built).unwrap();
+                assert_eq!(builder.last_key(), Some(&key[..]));
+            }
+            let tree_built = builder.finish(&mut built).unwrap();
+            assert_eq!(tree_built.entry_count, model.len() as u64);
+            let mut strict = Strict::default();
+            assert_eq!(check(&tree_built, &built, page_len, TxnId::new(1), &mut strict), model.len() as u64);
+            assert!(strict.pages == built.in_use() && strict.pages <= appended.in_use(), "{strict:?}");
+            let entries = Range::new(&built, tree_built, (Bound::Unbounded, Bound::Unbounded)).unwrap();
+            assert!(entries.map(Result::unwrap).eq(model.iter().map(|(key, value)| (&key[..], &value[..]))));
+            for (key, value) in &model {
+                assert_eq!(tree_built.get(&built, key).unwrap(), Some(&value[..]));
+            }
+            let mut seen = Seen::default();
+            walk(&tree_built, &built, &mut seen).unwrap();
+            assert_eq!((seen.pages, seen.entries), (strict.pages, model.len()));
+        }
+    }
 }

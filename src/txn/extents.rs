@@ -46,6 +46,15 @@ impl ExtentSet {
         straddling.into_iter().chain(rest)
     }
 
+    /// The part of the set within `bounds`.
+    pub(crate) fn iter_in(&self, bounds: Extent) -> impl Iterator<Item = Extent> {
+        let before = move |extent: Extent| {
+            let end = extent.end().min(bounds.end());
+            (extent.first < end).then(|| Extent::new(extent.first, end - extent.first))
+        };
+        self.iter_from(bounds.first).map_while(before)
+    }
+
     fn link(&mut self, extent: Extent) {
         self.by_first.insert(extent.first, extent.count);
         if let Some(by_count) = &mut self.by_count {

@@ -45,7 +45,7 @@ use crate::disk::store::Store;
 use crate::error::{Error, Result};
 use crate::options::{DIRTY_PAGES_MIN, Options, Verify};
 use crate::page::large::LargeRef;
-use crate::page::meta::{META_LEN, Meta, Trust};
+use crate::page::meta::{META_LEN, Meta, MetaFields, Trust};
 use crate::page::space_log::{self, Extent};
 use crate::page::{BESIDE_END, PageNo, SLOT_PAGES, TxnId};
 use crate::tree::{Pages, Tree};
@@ -62,6 +62,7 @@ pub(crate) struct Snapshot {
 /// What all handles of an open database share.
 pub(crate) struct Shared {
     pub(crate) options: Settings,
+    pub(crate) database_id: [u8; 16],
     pub(crate) store: Box<dyn Store>,
     maps: Maps,
     pub(crate) readers: Readers,
@@ -149,6 +150,7 @@ impl Shared {
         let writer = Writer::new(recovered);
         let shared = Shared {
             options: settings,
+            database_id: fields.database_id,
             maps: Maps::default(),
             readers: Readers::new(&snapshot),
             labels: Arc::default(),
@@ -772,10 +774,9 @@ impl Drop for Registration {
     }
 }
 
-/// The bytes of a new, empty database: two meta slots that agree.
+/// The bytes of a new, empty database.
 pub(crate) fn empty_database(page_len: usize) -> Vec<u8> {
-    use zerocopy::IntoBytes;
-    let fields = crate::page::meta::MetaFields {
+    let fields = MetaFields {
         page_len,
         database_id: random_id(),
         txn: TxnId::new(1),
@@ -784,10 +785,21 @@ pub(crate) fn empty_database(page_len: usize) -> Vec<u8> {
         log_head: PageNo::NONE,
         log_count: 0,
     };
+    first_pages(&packed_meta(fields))
+}
+
+/// The meta of a file in which nothing is free but the pages beside the slots.
+pub(crate) fn packed_meta(fields: MetaFields) -> Box<Meta> {
     let beside = SLOT_PAGES.map(|slot| Extent::new(slot + 1, BESIDE_END / 2 - 1));
     let mut space = Vec::new();
     space_log::push_record(&mut space, fields.txn, &[], &beside);
-    let meta = Meta::new(fields, Trust::Synced, &space);
+    Meta::new(fields, Trust::Synced, &space)
+}
+
+/// The pages that a file begins with, up to those that lie beside no slot: the meta in both slots, and zeros.
+pub(crate) fn first_pages(meta: &Meta) -> Vec<u8> {
+    use zerocopy::IntoBytes;
+    let page_len = meta.fields().page_len;
     let mut bytes = vec![0; BESIDE_END as usize * page_len];
     for slot in SLOT_PAGES {
         bytes[slot as usize * page_len..][..META_LEN].copy_from_slice(meta.as_bytes());
@@ -796,7 +808,7 @@ pub(crate) fn empty_database(page_len: usize) -> Vec<u8> {
 }
 
 /// Sixteen random bytes, from the keys that the standard library takes from the system for its hash maps.
-fn random_id() -> [u8; 16] {
+pub(crate) fn random_id() -> [u8; 16] {
     use std::hash::{BuildHasher, RandomState};
     let half = || RandomState::new().hash_one(Instant::now()).to_le_bytes();
     [half(), half()].concat().try_into().expect("two halves of eight bytes")

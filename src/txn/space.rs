@@ -14,7 +14,7 @@ use super::pending::{Freed, Pending};
 use crate::error::{Error, Result};
 use crate::page::meta::{Meta, SPACE_WORDS_MAX};
 use crate::page::space_log::{self, Extent, LogPage, Sweep};
-use crate::page::{BESIDE_END, PageNo, SLOT_PAGES, TxnId};
+use crate::page::{self, BESIDE_END, PageNo, SLOT_PAGES, TxnId};
 use crate::tree::Pages;
 
 /// A page of the space log.
@@ -255,6 +255,48 @@ impl Space {
 fn sweep_has_passed(now: Sweep, then: Sweep, page_count: u64) -> bool {
     let reached = if now.to >= page_count { (now.lap.wrapping_add(1), 0) } else { (now.lap, now.to) };
     reached >= (then.lap.wrapping_add(1), then.to)
+}
+
+/// The free space of a file in one statement: what its meta and its log say if the one knows nothing older.
+pub(crate) struct Statement {
+    pub(crate) inline: Vec<U64>,
+    /// The log pages, oldest first, as they lie in the file.
+    pub(crate) pages: Vec<(PageNo, Vec<u8>)>,
+}
+
+impl Statement {
+    /// States that in a file of `page_count` pages, as of `txn`, exactly `free` is free; log pages are taken out of it.
+    pub(crate) fn new(mut free: ExtentSet, txn: TxnId, page_count: u64, page_len: usize) -> Statement {
+        let extents: Vec<Extent> = free.iter().collect();
+        let mut inline = Vec::new();
+        if space_log::record_words(&[], &extents) <= SPACE_WORDS_MAX {
+            space_log::push_record(&mut inline, txn, &[], &extents);
+            return Statement { inline, pages: Vec::new() };
+        }
+        let pack = |free: &ExtentSet| {
+            let mut packer = Packer::new(page_len);
+            packer.push(txn, &[Extent::new(0, page_count)], &free.iter().collect::<Vec<_>>());
+            packer.pages
+        };
+        // To take from the front makes extents fewer, so the pages that all of them need are enough.
+        let mut numbers = Vec::new();
+        let count = pack(&free).len();
+        while numbers.len() < count {
+            let taken = free.take_first((count - numbers.len()) as u64).expect("a free page for each extent");
+            numbers.extend((taken.first..taken.end()).map(PageNo::new));
+        }
+        let sweep = Sweep { lap: 0, from: 0, to: page_count };
+        let words = pack(&free).into_iter().chain(std::iter::repeat(Vec::new()));
+        let mut previous = PageNo::NONE;
+        let pages = numbers.into_iter().zip(words).map(|(no, words)| {
+            let mut page = vec![0; page_len];
+            space_log::build(&mut page, previous, sweep, &words);
+            page::seal(&mut page, no, txn);
+            previous = no;
+            (no, page)
+        });
+        Statement { inline, pages: pages.collect() }
+    }
 }
 
 /// Packs records into the words of log pages; a long one is cut into several.
