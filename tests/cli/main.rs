@@ -1,6 +1,7 @@
 //! The command-line tool as its users meet it: the real binary, its output, its errors and its exit codes.
 #![cfg(feature = "cli")]
 
+mod backup;
 mod bench;
 mod commands;
 mod dump;

@@ -1,9 +1,9 @@
 //! `folio check`: reads every page and says what is wrong, one problem a line.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use folio::CheckReport;
+use folio::{CheckReport, Database};
 
 use crate::failure::Failure;
 use crate::table::grouped;
@@ -18,7 +18,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
-    print(&read_all(args).map_err(Failure::into_finding)?, out)
+    let (_, report) = read_all(&args.file).map_err(Failure::into_finding)?;
+    print(&report, out)
 }
 
 /// Prints what a check found; that there is something is a failure.
@@ -38,15 +39,27 @@ pub fn print(report: &CheckReport, out: &mut impl Write) -> Result<(), Failure> 
     Ok(())
 }
 
-fn read_all(args: &Args) -> Result<CheckReport, Failure> {
-    let database = open::reading(&args.file)?;
+/// Opens `file` and checks it, with a progress bar.
+pub fn read_all(file: &Path) -> Result<(Database, CheckReport), Failure> {
+    let database = open::reading(file)?;
     let bar = progress::pages();
     let report = database.check_with(|done, total| {
         bar.set_length(total);
         bar.set_position(done);
     });
     bar.finish_and_clear();
-    Ok(report?)
+    Ok((database, report?))
+}
+
+/// In one line: a failure that tells the first problem, if there is one.
+pub fn verdict(report: &CheckReport) -> Result<(), Failure> {
+    match report.problems.first() {
+        None => Ok(()),
+        Some(problem) => Err(Failure::Unsound(format!(
+            "damaged: {problem}; {} problems in all, which folio check lists; use another backup",
+            grouped(report.problem_count)
+        ))),
+    }
 }
 
 /// What a check that found nothing has looked at.

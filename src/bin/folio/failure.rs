@@ -19,6 +19,8 @@ pub enum Failure {
     Outside(String),
     /// A line of a script did not succeed, so those behind it were not run.
     Line { number: u64, failure: Box<Failure> },
+    /// Ctrl-C, after what had been begun was taken back.
+    Interrupted,
     /// Whoever read our output has gone (`folio scan | head`): the end, but no error.
     ClosedPipe,
 }
@@ -27,6 +29,7 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Failure::ClosedPipe => ExitCode::SUCCESS,
+            Failure::Interrupted => ExitCode::from(130),
             Failure::NotFound(_) | Failure::Unsound(_) => ExitCode::from(1),
             Failure::Database(_) | Failure::Outside(_) => ExitCode::from(2),
             Failure::Line { failure, .. } => failure.exit_code(),
@@ -40,7 +43,7 @@ impl Failure {
             Failure::NotFound(_) | Failure::Unsound(_) | Failure::Database(_) => {
                 tell(&format!("{}: {}", file.display(), self.message()));
             }
-            Failure::Outside(_) | Failure::Line { .. } => tell(&self.message()),
+            Failure::Outside(_) | Failure::Line { .. } | Failure::Interrupted => tell(&self.message()),
         }
     }
 
@@ -55,6 +58,7 @@ impl Failure {
             Failure::Database(Error::Locked) => "locked by another process; close it there and try again".to_owned(),
             Failure::Database(error) => error.to_string(),
             Failure::Line { number, failure } => format!("line {number}: {}", failure.message()),
+            Failure::Interrupted => "interrupted; no file has changed".to_owned(),
             Failure::ClosedPipe => "the reader of the output is gone".to_owned(),
         }
     }
@@ -77,7 +81,10 @@ pub fn tell(line: &str) {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        Failure::Database(error)
+        match error {
+            Error::Cancelled => Failure::Interrupted,
+            error => Failure::Database(error),
+        }
     }
 }
 

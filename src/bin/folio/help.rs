@@ -16,10 +16,11 @@ use crate::Cli;
 use crate::failure::Failure;
 use crate::output;
 
-const EXIT_CODES: [(&str, &str); 3] = [
+const EXIT_CODES: [(&str, &str); 4] = [
     ("0", "done"),
     ("1", "the key or bucket is not there, or a check found something"),
     ("2", "wrong usage or another error"),
+    ("130", "interrupted"),
 ];
 
 const ENVIRONMENT: &str = "If it is set and not empty, nothing is coloured. Colours appear on a terminal only.";

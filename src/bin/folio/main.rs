@@ -3,12 +3,15 @@
 //! This file holds the list of commands, the dispatch and the exit codes; each command is a module of its own, with
 //! its arguments and its `run`. Results go to stdout, errors and progress to stderr, an error as one line.
 //!
-//! Exit codes: 0 done; 1 the key or bucket is not there, or a check found something; 2 wrong usage or another error.
+//! Exit codes: 0 done; 1 the key or bucket is not there, or a check found something; 2 wrong usage or another error; 130
+//! interrupted.
 
 #![forbid(unsafe_code)]
 
+mod backup;
 mod bench;
 mod check;
+mod compact;
 mod demo;
 mod dump;
 mod entry;
@@ -16,17 +19,20 @@ mod failure;
 mod format;
 mod help;
 mod input;
+mod interrupt;
 mod kinds;
 mod load;
 mod open;
 mod output;
 mod picture;
 mod progress;
+mod restore;
 mod scan;
 mod shell;
 mod stat;
 mod table;
 mod text;
+mod verify;
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -40,7 +46,7 @@ use crate::failure::Failure;
 #[command(
     name = "folio",
     version,
-    about = "Look into, load and check folio databases",
+    about = "Look into, load, check and save folio databases",
     arg_required_else_help = true,
     args_conflicts_with_subcommands = true,
     override_usage = "folio <COMMAND>\n       folio <FILE>",
@@ -69,6 +75,10 @@ enum Command {
     Stat(stat::Args),
     Check(check::Args),
     Shell(shell::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
+    Verify(verify::Args),
+    Compact(compact::Args),
     Map(picture::map::Args),
     Tree(picture::tree::Args),
     Bench(bench::Args),
@@ -90,6 +100,10 @@ impl Command {
             Command::Stat(args) => &args.file,
             Command::Check(args) => &args.file,
             Command::Shell(args) => &args.file,
+            Command::Backup(args) => &args.source,
+            Command::Restore(args) => &args.backup,
+            Command::Verify(args) => &args.file,
+            Command::Compact(args) => &args.file,
             Command::Map(args) => &args.file,
             Command::Tree(args) => &args.file,
             Command::Bench(args) => args.file(),
@@ -110,6 +124,10 @@ impl Command {
             Command::Stat(args) => stat::run(args, out),
             Command::Check(args) => check::run(args, out),
             Command::Shell(args) => shell::run(args, out),
+            Command::Backup(args) => backup::run(args, out),
+            Command::Restore(args) => restore::run(args, out),
+            Command::Verify(args) => verify::run(args, out),
+            Command::Compact(args) => compact::run(args, out),
             Command::Map(args) => picture::map::run(args),
             Command::Tree(args) => picture::tree::run(args),
             Command::Bench(args) => bench::run(args, out),

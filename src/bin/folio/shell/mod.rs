@@ -5,7 +5,6 @@
 //! prompt, where an error ends the script.
 
 mod command;
-mod interrupt;
 mod pages;
 mod prompt;
 mod session;

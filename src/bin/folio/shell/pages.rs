@@ -4,9 +4,9 @@ use std::io::Write;
 
 use folio::{Bucket, Database, PageInfo, PageKind, PageRun};
 
-use super::interrupt::Interrupt;
 use super::value::{self, Mode};
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use crate::table::grouped;
 
 /// Prints the tree of a bucket, a page a line, each level further in.

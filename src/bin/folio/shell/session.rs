@@ -8,10 +8,10 @@ use std::time::Instant;
 use folio::{Bucket, Database, Entry, Range, ReadTxn, Savepoint, WriteTxn};
 
 use super::command::{self, Command};
-use super::interrupt::Interrupt;
 use super::value::{self, Mode};
 use super::{Next, pages};
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use crate::table::grouped;
 use crate::{check, kinds, stat};
 

@@ -1,16 +1,17 @@
-//! Ctrl-C while a command runs: it ends the command and not the shell.
+//! Ctrl-C, where it must not just end the process: in the shell it ends a command, and `backup`, `restore` and `compact` take back
+//! what they have begun.
 
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use signal_hook::consts::SIGINT;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::failure::Failure;
 
-/// Whether Ctrl-C was pressed. Unless [`Interrupt::catch`] was called it ends the process, as it does everywhere.
-#[derive(Default)]
+/// Whether Ctrl-C was pressed. Unless one of the functions that catch it was called it ends the process, as it does everywhere.
+#[derive(Clone, Default)]
 pub struct Interrupt {
     is_raised: Arc<AtomicBool>,
 }
@@ -18,7 +19,19 @@ pub struct Interrupt {
 impl Interrupt {
     /// From now on Ctrl-C is only noted.
     pub fn catch(&self) -> io::Result<()> {
-        signal_hook::flag::register(SIGINT, Arc::clone(&self.is_raised)).map(|_| ())
+        self.note(SIGINT)
+    }
+
+    /// One that notes Ctrl-C, and every other request to end.
+    pub fn caught() -> Result<Interrupt, Failure> {
+        let interrupt = Interrupt::default();
+        let noted = [SIGINT, SIGTERM, SIGHUP].into_iter().try_for_each(|signal| interrupt.note(signal));
+        noted.map_err(|error| Failure::Outside(format!("cannot watch for Ctrl-C: {error}")))?;
+        Ok(interrupt)
+    }
+
+    fn note(&self, signal: i32) -> io::Result<()> {
+        signal_hook::flag::register(signal, Arc::clone(&self.is_raised)).map(|_| ())
     }
 
     /// Forgets an earlier one.

@@ -1,0 +1,58 @@
+//! `folio compact`: a packed copy takes the place of the file.
+
+use std::fs::{self, File, Metadata};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, fchown};
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+use crate::failure::Failure;
+use crate::interrupt::Interrupt;
+use crate::table::grouped;
+use crate::{backup, open};
+
+/// Rewrite a database without free space, in the order of its keys
+#[derive(clap::Args)]
+#[command(after_help = "\
+The packed copy is written beside the file, checked, and takes its place with its owner and permissions; until
+then the file is as it was. It needs room for both, and nobody else may have the file open.
+
+Example: folio compact demo.folio")]
+pub struct Args {
+    /// The database
+    pub file: PathBuf,
+}
+
+pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
+    let interrupt = Interrupt::caught()?;
+    // Open for writing, which nobody else can be until the copy is in place.
+    let database = open::writing(&args.file)?;
+    let refused = |error: io::Error| Failure::Outside(format!("{}: cannot be replaced: {error}", args.file.display()));
+    let path = fs::canonicalize(&args.file).map_err(refused)?;
+    let before = path.metadata().map_err(refused)?;
+    if before.nlink() > 1 {
+        let why = "it has other names (hard links), which would keep the file as it is; remove them first";
+        return Err(Failure::Outside(format!("{}: {why}", args.file.display())));
+    }
+    let directory = path.parent().expect("a file is in a directory");
+    // An empty file, whose owner and permissions the copy keeps.
+    let place = empty_like(&before, directory).map_err(refused)?.into_temp_path();
+    let txn = database.begin_read()?;
+    let copied = backup::watched(txn.backup(), &interrupt, |copy| copy.to_path(&place));
+    let after = copied.map_err(|error| backup::failed(error, &args.file))?;
+    place.persist(&path).map_err(|error| refused(error.error))?;
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(refused)?;
+    writeln!(out, "{} bytes before, {} after", grouped(before.len()), grouped(after))?;
+    Ok(())
+}
+
+fn empty_like(other: &Metadata, directory: &Path) -> io::Result<NamedTempFile> {
+    let file = NamedTempFile::with_prefix_in(".folio-compact-", directory)?;
+    let own = file.as_file().metadata()?;
+    if (own.uid(), own.gid()) != (other.uid(), other.gid()) {
+        fchown(file.as_file(), Some(other.uid()), Some(other.gid()))?;
+    }
+    file.as_file().set_permissions(other.permissions())?;
+    Ok(file)
+}
