@@ -60,9 +60,10 @@
 //! | command | shows |
 //! |---|---|
 //! | `folio stat FILE` | the pages by state and kind, and the figures of each bucket |
-//! | `folio map FILE --out map.svg` | a picture of the file, page by page: what each is used for |
-//! | `folio tree FILE BUCKET --out tree.svg` | a picture of a bucket's tree, level by level |
+//! | `folio map FILE -o map.svg` | a picture of the file, page by page: what each is used for |
+//! | `folio tree FILE BUCKET -o tree.svg` | a picture of a bucket's tree, level by level |
 //! | `folio check FILE` | what is wrong, and where, after a look at every page |
+//! | `folio shell FILE` | whatever you ask for, command by command |
 //!
 //! A program learns the same from [`Database::stats`], [`Database::page_map`], [`Bucket::pages`] and [`Database::check`].
 //! [`Bucket::stats`] has the sums of a bucket, and [`ReadTxn::page_info`] says what a single page holds.
