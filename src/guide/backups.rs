@@ -33,9 +33,9 @@
 //! # }
 //! ```
 //!
-//! The copy is packed: its pages are full, in order, and there is no free space. With [`exact`] it has the same pages in the same
-//! places instead, which is quicker. [`to_writer`] streams it to a pipe or a socket, and [`progress`] tells how far it is and can
-//! put an end to it. To make a smaller file of one with much free space, use `folio compact`.
+//! The copy is packed: its pages are full, in order, and there is no free space. With [`exact`] it has the same pages in the
+//! same places instead, which is quicker. [`to_writer`] streams it to a pipe or a socket, and [`progress`] tells how far it is
+//! and can put an end to it. To make a smaller file of one with much free space, use `folio compact`.
 //!
 //! While it runs, the read transaction holds back the pages that its snapshot can see: [readers](super::readers). Between two
 //! backups, [`ReadTxn::diff`] finds what has changed, if the older snapshot is still held.
@@ -43,7 +43,8 @@
 //! # Is it good?
 //!
 //! A backup that was never opened is a hope. [`Database::check`] reads every page of it, and every large value; so does `folio
-//! check`, whose exit code is 0 if all is well, and `folio verify`, in one line. Open it read-only, so that not a byte of it changes:
+//! check`, whose exit code is 0 if all is well, and `folio verify`, in one line. Open it read-only, so that not a byte of it
+//! changes:
 //!
 //! ```
 //! use folio::Options;

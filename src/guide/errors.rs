@@ -48,6 +48,7 @@
 //! | [`NoSavepoint`] | the savepoint is gone | take a new one |
 //! | [`NotCommitted`] | `wait_durable` was given an id that nothing has been committed under | pass an id that a commit has answered |
 //! | [`WriteTxnOpen`] | this thread waits for the end of a write transaction that it holds itself | commit or drop it first |
+//! | [`Cancelled`] | your progress function ended a backup; what was written under a path is gone again | begin anew, or not |
 //! | [`OtherDatabase`] | a diff of snapshots of two databases | take both from one |
 //! | [`Broken`] | an earlier call on this write transaction failed half way | go back to a savepoint, or drop it and begin anew |
 //! | [`Forked`] | opened before a `fork`, used in the child | open it in the child |
@@ -105,6 +106,7 @@
 //! [`BucketExists`]: crate::Error::BucketExists
 //! [`BucketName`]: crate::Error::BucketName
 //! [`Broken`]: crate::Error::Broken
+//! [`Cancelled`]: crate::Error::Cancelled
 //! [`Conflict`]: crate::Error::Conflict
 //! [`Corrupt`]: crate::Error::Corrupt
 //! [`Database::check`]: crate::Database::check

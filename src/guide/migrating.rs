@@ -39,7 +39,7 @@
 //! | `INTEGER_KEY`, comparators | `to_be_bytes`; keys encoded so that bytes sort | |
 //! | `NO_SYNC`, `NO_META_SYNC`, `force_sync` | [`Durability::Relaxed`], [`Database::sync`] | cannot damage the file |
 //! | `READ_ONLY` | [`Options::read_only`] | not beside a process that writes |
-//! | `copy_to_path` | [backups](super::backups) | |
+//! | `copy_to_path`, with or without compaction | [`ReadTxn::backup`] | packed, or with `exact` page by page; verified, synced, and under its name only when it is whole |
 //! | `stat`, `info` | [`Bucket::stats`], [`Database::stats`] | |
 //! | many processes that read and write | | **missing**: one that writes, or many that read |
 //!
@@ -90,7 +90,7 @@
 //! | `persistent_savepoint` | a backup; a held snapshot and [`diff`] | **missing** |
 //! | `Durability::None` | [`Durability::Relaxed`] | survives a killed process (on Linux), and syncs by itself |
 //! | `set_two_phase_commit`, `set_quick_repair` | nothing | opening takes constant time in any case |
-//! | `compact` | a packed copy: [backups](super::backups) | the end of the file is cut off without asking |
+//! | `compact` | `folio compact`; [`ReadTxn::backup`] makes a packed copy | not in place, and not while it is open. The end of the file is cut off without asking |
 //! | `check_integrity` | [`check`] | while others read and write; repairs nothing |
 //! | `set_cache_size` | nothing | the cache is the system's |
 //! | `ReadOnlyDatabase` | [`Options::read_only`] | |
@@ -147,7 +147,7 @@
 //! | `NoSync`, `Sync` | [`Durability::Relaxed`], [`Database::sync`] | cannot damage the file |
 //! | `NoFreelistSync`, `FreelistType` | nothing | the free space is a log: a small commit writes little of it |
 //! | `ReadOnly` | [`Options::read_only`] | |
-//! | `Tx.WriteTo`, `CopyFile`, `bbolt compact` | [backups](super::backups) | |
+//! | `Tx.WriteTo`, `CopyFile`, `bbolt compact` | [`ReadTxn::backup`], `folio compact` | packed, or with `exact` page by page |
 //! | `Tx.Check`, `DB.Stats` | [`check`], [`Database::stats`] | there are checksums on pages and values |
 //! | `Tx.OnCommit` | what follows `exec` | |
 //! | a file of the machine's own byte order | | may be moved between machines |
@@ -187,6 +187,7 @@
 //! [`Durability::Relaxed`]: crate::Durability::Relaxed
 //! [`MemoryStore`]: crate::disk::MemoryStore
 //! [`Options::read_only`]: crate::Options::read_only
+//! [`ReadTxn::backup`]: crate::ReadTxn::backup
 //! [`append`]: crate::BucketMut::append
 //! [`batch`]: crate::Database::batch
 //! [`begin_read`]: crate::Database::begin_read

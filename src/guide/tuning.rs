@@ -107,7 +107,8 @@
 //! # Space
 //!
 //! The file grows in steps of an eighth, from 1 MiB to 256 MiB. Free pages are reused first. Free space at the end of the file
-//! is cut off when it is more than a step. A reader that is held for long keeps old pages: [readers](super::readers).
+//! is cut off when it is more than a step. `folio compact` writes a file anew, packed. A reader that is held for long keeps old
+//! pages: [readers](super::readers).
 //!
 //! [`Advice`]: crate::Advice
 //! [`Bucket`]: crate::Bucket
