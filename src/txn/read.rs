@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::labels::LabelGuard;
 use super::readers::PinIndex;
 use super::{PageSource, Shared, Snapshot};
 use crate::bucket::{Bucket, open_bucket};
@@ -23,7 +22,6 @@ pub struct ReadTxn {
     handle: Arc<Handle>,
     pin: PinIndex,
     pub(super) snapshot: Snapshot,
-    label: Option<Arc<LabelGuard>>,
 }
 
 impl ReadTxn {
@@ -32,13 +30,21 @@ impl ReadTxn {
         handle.shared.check_process()?;
         let handle = Arc::clone(handle);
         let (pin, snapshot) = handle.shared.readers.pin(shard);
-        Ok(ReadTxn { handle, pin, snapshot, label: None })
+        Ok(ReadTxn { handle, pin, snapshot })
     }
 
     /// The same transaction, under a label.
     pub(crate) fn labelled(mut self, label: &str) -> ReadTxn {
-        self.label = Some(Arc::new(self.handle.shared.labels.add(self.snapshot.txn, label)));
+        self.handle.shared.labels.add(self.snapshot.txn, self.pin.place(), label);
+        self.pin = self.pin.labelled();
         self
+    }
+
+    /// Before the pin is let go of, since then it may be another's, which has no label.
+    #[cold]
+    fn leave_label(&mut self) {
+        self.handle.shared.labels.leave(self.snapshot.txn, self.pin.place());
+        self.pin = self.pin.without_label();
     }
 
     /// The transaction that committed this snapshot.
@@ -154,14 +160,20 @@ impl Clone for ReadTxn {
     /// Shares the pin of the snapshot, and the label.
     fn clone(&self) -> ReadTxn {
         let handle = Arc::clone(&self.handle);
-        handle.shared.readers.share(self.pin);
-        ReadTxn { handle, pin: self.pin, snapshot: self.snapshot, label: self.label.clone() }
+        handle.shared.readers.share(self.pin.without_label());
+        if self.pin.is_labelled() {
+            handle.shared.labels.share(self.snapshot.txn, self.pin.place());
+        }
+        ReadTxn { handle, pin: self.pin, snapshot: self.snapshot }
     }
 }
 
 impl Drop for ReadTxn {
     #[inline]
     fn drop(&mut self) {
+        if self.pin.is_labelled() {
+            self.leave_label();
+        }
         self.handle.shared.readers.unpin(self.pin);
     }
 }

@@ -49,6 +49,32 @@ pub(crate) struct PinIndex {
     entry: u32,
 }
 
+/// Shard and entry.
+pub(crate) type Place = (u32, u32);
+
+/// Set in the shard of a pin that has a label. Here it takes no room in a read transaction, and beginning one no time.
+const LABELLED: u32 = 1 << 31;
+
+impl PinIndex {
+    #[inline]
+    pub(crate) fn is_labelled(self) -> bool {
+        self.shard & LABELLED != 0
+    }
+
+    pub(crate) fn labelled(self) -> PinIndex {
+        PinIndex { shard: self.shard | LABELLED, ..self }
+    }
+
+    /// As the table knows it.
+    pub(crate) fn without_label(self) -> PinIndex {
+        PinIndex { shard: self.shard & !LABELLED, ..self }
+    }
+
+    pub(crate) fn place(self) -> Place {
+        (self.without_label().shard, self.entry)
+    }
+}
+
 /// The current snapshot and the table of pins.
 pub(crate) struct Readers {
     current: AtomicU64,
