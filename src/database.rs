@@ -234,17 +234,16 @@ impl Database {
     /// Runs `f` in a write transaction that other threads may share, and returns when it is committed: those that call this at the
     /// same time share one commit, and so one sync. For many threads that each write a little.
     ///
-    /// Each closure sees what the ones before it in the same commit did. One that answers `Err` or panics takes back what it did itself,
-    /// and nothing else. Alone, it is a [`Database::exec`]. Like that, it waits for ever if this thread holds a write transaction,
-    /// and so does one within another.
+    /// One of the threads runs the closures of all, so they own what they need. Each sees what the ones before it in the same
+    /// commit did. One that answers `Err` or panics takes back what it did itself, and nothing else, and it is its own caller that
+    /// hears of it. Alone, it is a [`Database::exec`].
     ///
     /// ```
     /// # let db = folio::Database::in_memory()?;
-    /// # db.exec(|txn| txn.bucket_mut("hits").map(drop))?;
     /// std::thread::scope(|scope| {
     ///     for thread in 0..8u8 {
     ///         let db = &db;
-    ///         scope.spawn(move || db.batch(|txn| txn.bucket_mut("hits")?.put([thread], "1")));
+    ///         scope.spawn(move || db.batch(move |txn| txn.bucket_mut("hits")?.put([thread], "1")));
     ///     }
     /// });
     /// assert_eq!(db.begin_read()?.bucket("hits")?.expect("just made").len(), 8);
@@ -254,12 +253,15 @@ impl Database {
     /// # Errors
     ///
     /// What `f` answers. What [`Database::begin_write`] does; and if the commit fails, what [`WriteTxn::commit`] answers, to all whose
-    /// commit it was.
-    pub fn batch<T>(&self, f: impl FnOnce(&mut WriteTxn) -> Result<T>) -> Result<T> {
+    /// commit it was. [`Error::WriteTxnOpen`] in a thread that has a write transaction open, and in a closure of another batch.
+    pub fn batch<T: Send + 'static>(&self, f: impl FnOnce(&mut WriteTxn) -> Result<T> + Send + 'static) -> Result<T> {
         self.batch_with_id(f).map(|(done, _)| done)
     }
 
-    pub(crate) fn batch_with_id<T>(&self, f: impl FnOnce(&mut WriteTxn) -> Result<T>) -> Result<(T, TxnId)> {
+    pub(crate) fn batch_with_id<T: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut WriteTxn) -> Result<T> + Send + 'static,
+    ) -> Result<(T, TxnId)> {
         self.check_writable()?;
         batch::batch(self.shared(), self.durability, f)
     }

@@ -133,7 +133,8 @@ impl OptimisticTxn {
         if self.writes.is_empty() {
             return Ok(self.snapshot.id());
         }
-        let (_, id) = self.db.batch_with_id(|txn| {
+        let db = self.db.clone();
+        let (_, id) = db.batch_with_id(move |txn| {
             self.validate(txn)?;
             self.apply(txn)
         })?;

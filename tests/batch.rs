@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Mutex, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -22,16 +22,16 @@ fn has(db: &Database, key: impl AsRef<[u8]>) -> bool {
     db.begin_read().unwrap().bucket("a").unwrap().is_some_and(|bucket| bucket.contains(key).unwrap())
 }
 
-type Member<'a> = Box<dyn FnOnce(&mut WriteTxn) -> folio::Result<()> + Send + 'a>;
+type Member = Box<dyn FnOnce(&mut WriteTxn) -> folio::Result<()> + Send>;
 
 /// Runs each of `members` in a thread, in such a way that all but the first wait for their turn when the first one's closure ends, and
 /// so share its commit.
-fn together(db: &Database, members: Vec<Member<'_>>) {
+fn together(db: &Database, members: Vec<Member>) {
     thread::scope(|scope| {
         let (begun, has_begun) = mpsc::channel();
         let (go, may_go) = mpsc::channel();
         let first = scope.spawn(move || {
-            db.batch(|_| {
+            db.batch(move |_| {
                 begun.send(()).unwrap();
                 may_go.recv().unwrap();
                 Ok(())
@@ -58,7 +58,7 @@ fn many_threads_lose_nothing_and_share_commits() {
             let db = &db;
             scope.spawn(move || {
                 for n in 0..30u32 {
-                    db.batch(|txn| put(txn, [thread.to_be_bytes(), n.to_be_bytes()].concat())).unwrap();
+                    db.batch(move |txn| put(txn, [thread.to_be_bytes(), n.to_be_bytes()].concat())).unwrap();
                     assert!(
                         has(db, [thread.to_be_bytes(), n.to_be_bytes()].concat()),
                         "it is committed when batch returns"
@@ -75,12 +75,12 @@ fn many_threads_lose_nothing_and_share_commits() {
 #[test]
 fn one_that_fails_or_panics_takes_back_itself_alone() {
     let db = Database::in_memory().unwrap();
-    let outcomes = Mutex::new(Vec::new());
+    let outcomes = Arc::new(Mutex::new(Vec::new()));
     together(
         &db,
         (0..9u32)
             .map(|n| {
-                let outcomes = &outcomes;
+                let outcomes = Arc::clone(&outcomes);
                 let member = move |txn: &mut WriteTxn| {
                     put(txn, n.to_be_bytes())?;
                     txn.bucket_mut("turns")?.put(n.to_be_bytes(), "")?;
@@ -91,7 +91,7 @@ fn one_that_fails_or_panics_takes_back_itself_alone() {
                         _ => panic!("on purpose"),
                     }
                 };
-                Box::new(member) as Member<'_>
+                Box::new(member) as Member
             })
             .collect(),
     );
@@ -132,7 +132,8 @@ fn a_failed_sync_is_told_to_every_member() {
         };
         let (db, disk) = (&db, &disk);
         scope.spawn(move || {
-            member(db.batch(|txn| {
+            let disk = disk.clone();
+            member(db.batch(move |txn| {
                 begun.send(()).unwrap();
                 may_go.recv().unwrap();
                 // Whichever call it is: nothing is acknowledged after it.
@@ -142,7 +143,7 @@ fn a_failed_sync_is_told_to_every_member() {
         });
         has_begun.recv().unwrap();
         for n in 0..5u8 {
-            scope.spawn(move || member(db.batch(|txn| put(txn, [n]))));
+            scope.spawn(move || member(db.batch(move |txn| put(txn, [n]))));
         }
         thread::sleep(Duration::from_millis(50));
         go.send(()).unwrap();
@@ -153,6 +154,21 @@ fn a_failed_sync_is_told_to_every_member() {
     let db = Options::new().open_store(&disk).unwrap();
     assert!(has(&db, "before"));
     assert_sound(&db);
+}
+
+/// It would wait for itself.
+#[test]
+fn a_batch_within_a_transaction_is_an_error() {
+    let db = Database::in_memory().unwrap();
+    let inner = db.clone();
+    let nested = db.batch(move |_| inner.batch(|txn| put(txn, "1")));
+    assert!(matches!(nested, Err(Error::WriteTxnOpen)));
+    db.exec(|_| {
+        assert!(matches!(db.batch(|txn| put(txn, "1")), Err(Error::WriteTxnOpen)));
+        Ok(())
+    })
+    .unwrap();
+    db.batch(|txn| put(txn, "1")).unwrap();
 }
 
 /// Those that fail may come again at once; the others do not wait for them for ever.
@@ -169,7 +185,7 @@ fn failing_threads_hold_nobody_up() {
             });
         }
         for n in 0..20u8 {
-            db.batch(|txn| put(txn, [n])).unwrap();
+            db.batch(move |txn| put(txn, [n])).unwrap();
         }
         is_done.store(true, Ordering::Relaxed);
     });
@@ -216,9 +232,10 @@ fn what_was_acknowledged_survives_a_power_cut() {
             scope.spawn(move || {
                 for n in 0..12u32 {
                     let key = [thread.to_be_bytes(), n.to_be_bytes()].concat();
-                    db.batch(|txn| {
-                        put(txn, &key)?;
-                        txn.bucket_mut("twin")?.put(&key, vec![1; 3000])
+                    let of_member = key.clone();
+                    db.batch(move |txn| {
+                        put(txn, &of_member)?;
+                        txn.bucket_mut("twin")?.put(&of_member, vec![1; 3000])
                     })
                     .unwrap();
                     acknowledged.lock().unwrap().push((disk.operation_count(), key));

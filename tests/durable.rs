@@ -114,7 +114,8 @@ fn nobody_waits_for_itself() -> Result<()> {
 
     let id = put(&db, "2")?;
     let waited = db.exec(|_| Ok(db.wait_durable(id).is_err()))?;
-    let waited_in_batch = db.batch(|_| Ok(db.wait_durable(id).is_err()))?;
+    let inner = db.clone();
+    let waited_in_batch = db.batch(move |_| Ok(inner.wait_durable(id).is_err()))?;
     assert!(waited && waited_in_batch);
     db.wait_durable(id)
 }

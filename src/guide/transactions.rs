@@ -94,9 +94,10 @@
 //!
 //! # Group commit: many threads, one sync
 //!
-//! What a small durable commit costs is the sync. [`batch`] lets transactions of many threads share one. Each closure runs on
-//! its own thread, one after the other, in the same write transaction; the last one commits for all, and `batch` returns when
-//! what it did is committed. A closure that fails takes back itself and nobody else. Each runs once. Alone it is an `exec`.
+//! What a small durable commit costs is the sync. [`batch`] lets transactions of many threads share one. The thread that comes
+//! first runs the closures of all who come meanwhile, one after the other in the same write transaction, and commits; each
+//! `batch` returns when what it did is committed. A closure that fails or panics takes back itself and nobody else. Each runs once, and
+//! owns what it needs, since another thread may run it. Alone it is an `exec`.
 //!
 //! ```
 //! # fn main() -> folio::Result<()> {
@@ -104,7 +105,7 @@
 //! std::thread::scope(|scope| {
 //!     for order in 0..16u32 {
 //!         let db = &db;
-//!         scope.spawn(move || db.batch(|txn| txn.bucket_mut("orders")?.put(order.to_be_bytes(), "paid")));
+//!         scope.spawn(move || db.batch(move |txn| txn.bucket_mut("orders")?.put(order.to_be_bytes(), "paid")));
 //!     }
 //! });
 //! assert_eq!(db.begin_read()?.bucket("orders")?.expect("made above").len(), 16);

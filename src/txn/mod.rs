@@ -284,11 +284,6 @@ impl Shared {
         self.writer.queue().holder == Some(thread::current().id())
     }
 
-    /// The write transaction goes on in this thread.
-    fn take_over_writing(&self) {
-        self.writer.queue().holder = Some(thread::current().id());
-    }
-
     pub(crate) fn unlock_writer(&self, writer: Box<Writer>) {
         self.writer.unlock(writer);
     }

@@ -1,14 +1,15 @@
 //! Group commit: threads that each put one entry a transaction, durably, with a commit of its own and with a shared one.
 //!
-//! The two ways take turns, round by round, on one database that is loaded before. At the end every entry that was acknowledged
-//! must be there.
+//! The two ways take turns, round by round, on one database that is loaded before. Either the keys are random ones of those that are
+//! there, so that each put changes a leaf and a branch of its own, or each is greater than all before, as events come, so that many
+//! puts change one leaf. What was acknowledged must be there.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ::folio::{Database, WriteTxn};
+use ::folio::Database;
 use serde::Serialize;
 
 use crate::data::{Data, DataSet};
@@ -40,12 +41,21 @@ pub struct Outcome {
 /// Medians of the rounds.
 #[derive(Serialize)]
 struct Figures {
+    keys: &'static str,
     threads: usize,
     exec_per_second: f64,
     batch_per_second: f64,
     puts_per_sync: f64,
     /// The median of the rounds' ratios.
     ratio: f64,
+}
+
+/// Which key comes next.
+#[derive(Clone, Copy)]
+enum Keys<'a> {
+    Random,
+    /// Counted.
+    Ascending(&'a AtomicU64),
 }
 
 /// How a put is committed.
@@ -75,17 +85,20 @@ impl GroupCommit<'_> {
         })?;
         settle(self.dir)?;
         let mut figures = Vec::new();
-        for &threads in &self.threads {
+        let counter = AtomicU64::new(0);
+        let kinds = [("random", Keys::Random), ("ascending", Keys::Ascending(&counter))];
+        for ((name, keys), &threads) in kinds.iter().flat_map(|kind| self.threads.iter().map(move |n| (kind, n))) {
             let (mut exec, mut batch) = (Vec::new(), Vec::new());
             for _ in 0..self.rounds {
-                exec.push(self.round(&db, &data, threads, Way::Exec)?);
-                batch.push(self.round(&db, &data, threads, Way::Batch)?);
+                exec.push(self.round(&db, &data, threads, *keys, Way::Exec)?);
+                batch.push(self.round(&db, &data, threads, *keys, Way::Batch)?);
             }
             let per_second =
                 |rounds: &[Round]| median(&mut rounds.iter().map(|round| round.per_second).collect::<Vec<_>>());
             let mut ratios: Vec<f64> =
                 exec.iter().zip(&batch).map(|(exec, batch)| batch.per_second / exec.per_second).collect();
             figures.push(Figures {
+                keys: name,
                 threads,
                 exec_per_second: per_second(&exec),
                 batch_per_second: per_second(&batch),
@@ -96,7 +109,7 @@ impl GroupCommit<'_> {
         Ok(Outcome { data_set: self.set.name, entries: self.entries, rounds: self.rounds, figures })
     }
 
-    fn round(&self, db: &Database, data: &Data, threads: usize, way: Way) -> Result<Round> {
+    fn round(&self, db: &Database, data: &Data, threads: usize, keys: Keys<'_>, way: Way) -> Result<Round> {
         let (is_over, puts) = (AtomicBool::new(false), AtomicU64::new(0));
         let syncs = db.stats()?.syncs;
         let start = Instant::now();
@@ -104,7 +117,7 @@ impl GroupCommit<'_> {
             let workers: Vec<_> = (0..threads)
                 .map(|thread| {
                     let (is_over, puts) = (&is_over, &puts);
-                    scope.spawn(move || self.work(db, data, thread, way, is_over, puts))
+                    scope.spawn(move || self.work(db, data, thread, keys, way, is_over, puts))
                 })
                 .collect();
             thread::sleep(Duration::from_secs_f64(self.seconds));
@@ -121,6 +134,7 @@ impl GroupCommit<'_> {
         db: &Database,
         data: &Data,
         thread: usize,
+        keys: Keys<'_>,
         way: Way,
         is_over: &AtomicBool,
         puts: &AtomicU64,
@@ -128,14 +142,24 @@ impl GroupCommit<'_> {
         let mut random = fastrand::Rng::with_seed(self.seed + thread as u64);
         let mut value = vec![0; self.set.value_len];
         while !is_over.load(Ordering::Relaxed) {
-            let key = data.key_at(random.usize(..self.entries));
-            self.set.value_into(key, 1, &mut value);
-            let put = |txn: &mut WriteTxn| txn.bucket_mut(BUCKET)?.put(key, &value);
+            let key = match keys {
+                Keys::Random => data.key_at(random.usize(..self.entries)).to_vec(),
+                Keys::Ascending(counter) => {
+                    // Behind all that were loaded.
+                    let mut key = vec![u8::MAX; self.set.key_len];
+                    key.extend(counter.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+                    key
+                }
+            };
+            self.set.value_into(&key[..self.set.key_len], 1, &mut value);
             match way {
-                Way::Exec => db.exec(put)?,
-                Way::Batch => db.batch(put)?,
+                Way::Exec => db.exec(|txn| txn.bucket_mut(BUCKET)?.put(&key, &value))?,
+                Way::Batch => {
+                    let (key, value) = (key.clone(), value.clone());
+                    db.batch(move |txn| txn.bucket_mut(BUCKET)?.put(key, value))?;
+                }
             }
-            if db.begin_read()?.bucket(BUCKET)?.expect("loaded").get(key)? != Some(&value[..]) {
+            if db.begin_read()?.bucket(BUCKET)?.expect("loaded").get(&key)? != Some(&value[..]) {
                 return Err(folio::Error::other("what was acknowledged is not there"));
             }
             puts.fetch_add(1, Ordering::Relaxed);
@@ -150,11 +174,12 @@ impl Outcome {
             "folio, {} entries of {}; each thread puts one entry a durable transaction; medians of {} rounds\n\n",
             self.entries, self.data_set, self.rounds
         );
-        out += "| threads | exec | batch | batch / exec | puts a sync |\n|--:|--:|--:|--:|--:|\n";
+        out += "| keys | threads | exec | batch | batch / exec | puts a sync |\n|---|--:|--:|--:|--:|--:|\n";
         for figures in &self.figures {
             let rate = |per_second| shown(per_second, Unit::Commits);
             out += &format!(
-                "| {} | {} | {} | {:.2} | {:.1} |\n",
+                "| {} | {} | {} | {} | {:.2} | {:.1} |\n",
+                figures.keys,
                 figures.threads,
                 rate(figures.exec_per_second),
                 rate(figures.batch_per_second),
