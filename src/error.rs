@@ -85,7 +85,7 @@ pub enum Error {
     },
     /// An earlier write or sync of a commit failed, so what the disk holds is unknown: no more writing.
     Failed,
-    /// An earlier error left this write transaction incomplete: it can only be dropped.
+    /// An earlier error left this write transaction incomplete: it can go back to a savepoint from before, or be dropped.
     Broken,
     /// Another transaction has committed a change of what an optimistic one relies on. It may be run again.
     Conflict {
@@ -198,7 +198,10 @@ impl fmt::Display for Error {
             Error::Failed => {
                 write!(f, "an earlier commit failed on its way to the disk; open the database anew to write again")
             }
-            Error::Broken => write!(f, "an earlier error left this write transaction incomplete; drop it"),
+            Error::Broken => write!(
+                f,
+                "an earlier error left this write transaction incomplete; go back to a savepoint from before it, or drop it"
+            ),
             Error::Conflict { bucket, key: None } => {
                 write!(f, "conflict: another transaction has created or dropped bucket {bucket:?}; run this one again")
             }
