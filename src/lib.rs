@@ -37,7 +37,7 @@
 //! # What it promises
 //!
 //! - **P1** After a crash that lost, tore or reordered any of the writes not yet synced, the next open finds the last commit that was
-//!   acknowledged, or the one in flight, whole.
+//!   acknowledged as durable, or one that came after it, whole.
 //! - **P2** No content of the file, however damaged, makes the library panic, loop, or read outside the map.
 //! - **P3** A snapshot never changes while it is held. Readers do not wait for the writer, nor it for them.
 //! - **P4** Every page is exactly one of meta, reachable, free, pending: nothing leaks.
