@@ -98,6 +98,7 @@ pub(super) fn spill(txn: &mut WriteTxn) -> Result<()> {
     pages.written = None;
     let count = pages.dirty().len();
     let numbers = Numbers::take(pages, count, 0)?;
+    pages.extend_store(0)?;
     pages.is_torn = true;
     let mut marks = std::mem::take(&mut pages.marks);
     let mut numbering = Numbering::new(count, numbers);
@@ -114,7 +115,6 @@ pub(super) fn spill(txn: &mut WriteTxn) -> Result<()> {
     let mut numbered = numbering.finish();
     numbered.iter().for_each(|&(no, index)| marks.spilled(pages.dirty().epoch(index), no));
     pages.marks = marks;
-    pages.extend_store(0)?;
     pages.write_numbered(&mut numbered)?;
     pages.dirty_mut().clear();
     pages.is_torn = false;
