@@ -197,6 +197,30 @@ fn t30_a_transaction_keeps_to_its_budget() -> Result<()> {
 }
 
 /// A large value goes to the file as it is, and comes back as it lies there.
+/// However often a transaction goes one step back or on within a savepoint: what it keeps is what the savepoint sees.
+#[test]
+fn savepoints_that_are_gone_leave_nothing_behind() -> Result<()> {
+    let _turn = TURN.lock();
+    let db = Database::in_memory()?;
+    let mut txn = db.begin_write()?;
+    (0..100).try_for_each(|n| txn.bucket_mut("a")?.put(key(n), [1; 100]))?;
+    let outer = txn.savepoint()?;
+    let mut run = |count: u32| {
+        (0..count).try_for_each(|n| match n % 3 {
+            0 => txn.nested(|_| Err::<(), _>(folio::Error::other("no"))).or(Ok(())),
+            _ => txn.nested(|txn| txn.bucket_mut("a")?.put(key(n % 100), n.to_be_bytes())),
+        })
+    };
+    run(1000)?;
+    let (done, _, left) = peak(|| run(30_000));
+    done?;
+    assert!(left.abs() < 16 << 10, "{left} bytes left");
+    txn.rollback_to(&outer)?;
+    txn.commit()?;
+    assert!(db.check()?.is_ok());
+    Ok(())
+}
+
 #[test]
 fn a_large_value_is_not_copied() -> Result<()> {
     let _turn = TURN.lock();

@@ -27,7 +27,7 @@ pub(crate) struct DirtyPages {
     epochs: Vec<u64>,
     /// The newest savepoint.
     epoch: u64,
-    /// The pages that came about while there were savepoints, each once for the newest.
+    /// The pages that came about while there were savepoints, each once for the newest of that time.
     claimed: Vec<usize>,
     /// Pages from this index on were never used by any transaction, and are zero.
     zero_from: usize,
@@ -161,6 +161,17 @@ impl DirtyPages {
 
     pub(crate) fn claimed_len(&self) -> usize {
         self.claimed.len()
+    }
+
+    /// No savepoint tells apart any more the pages that came about since there were `claimed_len` of them. Those that did for several
+    /// that are gone are listed for each: when that is most of the list, only once from now on.
+    pub(crate) fn forget_doubles(&mut self, claimed_len: usize) {
+        if self.claimed.len() - claimed_len > 2 * self.in_use.len() {
+            let mut since = self.claimed.split_off(claimed_len);
+            since.sort_unstable();
+            since.dedup();
+            self.claimed.append(&mut since);
+        }
     }
 
     /// Lets go of the pages that came about since there were `claimed_len` of them.

@@ -168,6 +168,8 @@ impl WritePages {
         taken_since.for_each(|extent| self.marks.take(extent));
         let serial = self.marks.serial();
         self.dirty_mut().freeze(serial);
+        let claimed_len = self.marks.marks.last().map_or(0, |mark| mark.claimed_len);
+        self.dirty_mut().forget_doubles(claimed_len);
         for Deferred { first, count } in waiting {
             match first.as_dirty() {
                 Some(index) => self.let_go(index),
