@@ -252,8 +252,8 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// What `f` answers. What [`Database::begin_write`] does; and if the commit fails, what [`WriteTxn::commit`] answers, to all whose
-    /// commit it was. [`Error::WriteTxnOpen`] in a thread that has a write transaction open, and in a closure of another batch.
+    /// What `f` answers, once what it has seen is committed. What [`Database::begin_write`] does; and if the commit fails, what
+    /// [`WriteTxn::commit`] answers, to all that took part. [`Error::WriteTxnOpen`] in a thread that has a write transaction open, and in a closure of another batch.
     pub fn batch<T: Send + 'static>(&self, f: impl FnOnce(&mut WriteTxn) -> Result<T> + Send + 'static) -> Result<T> {
         self.batch_with_id(f).map(|(done, _)| done)
     }

@@ -25,8 +25,8 @@ fn has(db: &Database, key: impl AsRef<[u8]>) -> bool {
 type Member = Box<dyn FnOnce(&mut WriteTxn) -> folio::Result<()> + Send>;
 
 /// Runs each of `members` in a thread, in such a way that all but the first wait for their turn when the first one's closure ends, and
-/// so share its commit.
-fn together(db: &Database, members: Vec<Member>) {
+/// so share its commit. Answers what each of them heard.
+fn together(db: &Database, members: Vec<Member>) -> Vec<thread::Result<folio::Result<()>>> {
     thread::scope(|scope| {
         let (begun, has_begun) = mpsc::channel();
         let (go, may_go) = mpsc::channel();
@@ -43,10 +43,8 @@ fn together(db: &Database, members: Vec<Member>) {
         thread::sleep(Duration::from_millis(50));
         go.send(()).unwrap();
         let _first = first.join().unwrap();
-        for member in members {
-            let _outcome = member.join();
-        }
-    });
+        members.into_iter().map(|member| member.join()).collect()
+    })
 }
 
 #[test]
@@ -76,7 +74,7 @@ fn many_threads_lose_nothing_and_share_commits() {
 fn one_that_fails_or_panics_takes_back_itself_alone() {
     let db = Database::in_memory().unwrap();
     let outcomes = Arc::new(Mutex::new(Vec::new()));
-    together(
+    let heard = together(
         &db,
         (0..9u32)
             .map(|n| {
@@ -96,6 +94,7 @@ fn one_that_fails_or_panics_takes_back_itself_alone() {
             .collect(),
     );
     assert_eq!(outcomes.lock().unwrap().len(), 9);
+    assert_eq!(heard.iter().filter(|heard| matches!(heard, Ok(Ok(())))).count(), 3);
     (0..9u32).for_each(|n| assert_eq!(has(&db, n.to_be_bytes()), n % 3 == 0, "{n}"));
     assert_eq!(db.begin_read().unwrap().bucket("turns").unwrap().unwrap().len(), 3);
     assert_eq!(db.stats().unwrap().commits, 1, "one commit for all");
@@ -145,10 +144,14 @@ fn a_failed_sync_is_told_to_every_member() {
         for n in 0..5u8 {
             scope.spawn(move || member(db.batch(move |txn| put(txn, [n]))));
         }
+        // What these would fail for has come to nothing.
+        for _ in 0..2 {
+            scope.spawn(move || member(db.batch(|_| Err(Error::other("the first was here before")))));
+        }
         thread::sleep(Duration::from_millis(50));
         go.send(()).unwrap();
     });
-    assert_eq!(told.into_inner(), 6);
+    assert_eq!(told.into_inner(), 8);
     assert!(matches!(db.batch(|txn| put(txn, "later")), Err(Error::Failed | Error::Io { .. })));
     drop(db);
     let db = Options::new().open_store(&disk).unwrap();
@@ -190,6 +193,56 @@ fn failing_threads_hold_nobody_up() {
         is_done.store(true, Ordering::Relaxed);
     });
     assert_eq!(db.begin_read().unwrap().bucket("a").unwrap().unwrap().len(), 20);
+}
+
+/// Each inserts the same key. Who comes too late returns when the key is there for all to see.
+#[test]
+fn who_fails_for_what_another_did_finds_it_committed() {
+    let db = Database::in_memory().unwrap();
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                for n in 0..300u32 {
+                    let inserted = db.batch(move |txn| match txn.bucket_mut("a")?.insert(n.to_be_bytes(), "")? {
+                        true => Ok(()),
+                        false => Err(Error::other("taken")),
+                    });
+                    assert!(has(&db, n.to_be_bytes()), "{n}: {inserted:?}");
+                }
+            });
+        }
+    });
+}
+
+/// A closure leaves another transaction behind: of another database, or a new one of the same, without what members have put.
+#[test]
+fn nobody_commits_in_a_transaction_that_was_swapped_in() {
+    for same in [false, true] {
+        let (db, other) = (Database::in_memory().unwrap(), Database::in_memory().unwrap());
+        let (db_too, other_too) = (db.clone(), other.clone());
+        let swap = move |txn: &mut WriteTxn| {
+            let mut theirs = other_too.begin_write()?;
+            std::mem::swap(txn, &mut theirs);
+            drop(theirs);
+            if same {
+                *txn = db_too.begin_write()?;
+            }
+            Ok(())
+        };
+        let mut members: Vec<Member> = vec![];
+        members.extend((0..4u8).map(|n| Box::new(move |txn: &mut WriteTxn| put(txn, [n])) as Member));
+        members.insert(2, Box::new(swap));
+        let heard = together(&db, members);
+        assert!(matches!(heard[2], Ok(Err(_))), "{:?}", heard[2]);
+        for (n, heard) in [(0u8, &heard[0]), (1, &heard[1]), (2, &heard[3]), (3, &heard[4])] {
+            let is_told = matches!(heard, Ok(Ok(())));
+            assert_eq!(is_told, has(&db, [n]), "{n}: {heard:?}");
+            assert!(is_told || matches!(heard, Ok(Err(Error::Broken))), "{n}: {heard:?}");
+        }
+        assert_eq!(other.begin_read().unwrap().buckets().unwrap().len(), 0);
+        assert_sound(&db);
+        assert_sound(&other);
+    }
 }
 
 #[test]

@@ -4,8 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Barrier, Mutex};
 use std::thread;
 
 use folio::disk::MemoryStore;
@@ -315,6 +315,31 @@ fn what_only_reads_never_conflicts_and_what_is_dropped_leaves_no_trace() {
     let mut bucket = read_only.bucket_mut("a").unwrap();
     assert!(matches!(bucket.put(vec![0; 5000], ""), Err(Error::KeyTooLong { .. })));
     assert_eq!(db.stats().unwrap().commits, before.commits);
+}
+
+/// A conflict means that another one has committed, and the next try sees it: of `n` that commit once each, none needs more than `n` tries.
+#[test]
+fn a_conflict_is_with_a_commit_that_the_next_try_sees() {
+    const THREADS: usize = 6;
+    let db = with(&[]);
+    for _ in 0..100 {
+        let barrier = Barrier::new(THREADS);
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    barrier.wait();
+                    db.exec_optimistic(THREADS - 1, |txn| {
+                        let mut bucket = txn.bucket_mut("a")?;
+                        let count = bucket.get("n")?.map_or(0, |bytes| u64::from_be_bytes(bytes.try_into().unwrap()));
+                        bucket.put("n", (count + 1).to_be_bytes())
+                    })
+                    .unwrap();
+                });
+            }
+        });
+    }
+    let count = 100 * THREADS as u64;
+    assert_eq!(bucket(&db.begin_optimistic().unwrap()).get("n").unwrap(), Some(&count.to_be_bytes()[..]));
 }
 
 #[test]

@@ -278,8 +278,13 @@ fn nested_takes_back_errors_and_panics_and_nothing_else() {
         assert!(panicked.is_err());
         // One that lets go of what it stands on is told so.
         let outer = txn.savepoint()?;
-        let gone = txn.nested(|txn| txn.rollback_to(&outer));
+        let gone = txn.nested(|txn| {
+            txn.rollback_to(&outer)?;
+            txn.bucket_mut("a")?.put("5", "lost, though it cannot be told from what is kept")
+        });
         assert!(matches!(gone, Err(Error::NoSavepoint)));
+        assert!(matches!(txn.bucket_mut("a")?.put("6", "lost"), Err(Error::Broken)));
+        txn.rollback_to(&outer)?;
         txn.bucket_mut("a")?.put("4", "kept")
     })
     .unwrap();

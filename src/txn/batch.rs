@@ -23,9 +23,6 @@ use crate::error::{Error, Result};
 use crate::options::Durability;
 use crate::page::TxnId;
 
-/// How many closures run in one batch at most: those whose closures fail come again at once, and the others are not to wait for them.
-const TURNS_MAX: usize = 1024;
-
 /// Where threads meet to share a commit.
 #[derive(Default)]
 pub(crate) struct Batches {
@@ -60,11 +57,9 @@ struct Ticket {
 }
 
 enum Told {
-    /// The closure has failed: there is nothing to wait for.
-    Failed,
-    /// What became of the commit.
+    /// What became of the batch in which the closure ran.
     Settled(Result<TxnId>),
-    /// The leader before has had its turns.
+    /// The leader before had to end its batch.
     Lead,
 }
 
@@ -89,10 +84,10 @@ pub(crate) fn batch<T: Send + 'static>(
     let done: Option<thread::Result<Result<T>>> = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
     match (done, settled) {
         (Some(Err(panic)), _) => resume_unwind(panic),
-        (Some(Ok(Err(error))), _) => Err(error),
-        (Some(Ok(Ok(done))), Some(settled)) => Ok((done, settled?)),
-        // It was never run.
-        (_, settled) => Err(settled.and_then(Result::err).unwrap_or(Error::Failed)),
+        // Even to one that failed: what it failed for may have come to nothing.
+        (_, Err(error)) => Err(error),
+        (Some(Ok(done)), Ok(id)) => done.map(|done| (done, id)),
+        (None, Ok(_)) => unreachable!("a batch ends when all that it took from the queue have run"),
     }
 }
 
@@ -102,13 +97,13 @@ impl Batches {
         self.gathering.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a closure run, by this thread or by another one. Answers what became of the commit, or `None` if the closure failed.
+    /// Has a closure run, by this thread or by another one. Answers what became of its batch.
     fn submit(
         &self,
         shared: &Arc<Shared>,
         run: Box<dyn FnOnce(&mut WriteTxn) -> bool + Send>,
         durability: Durability,
-    ) -> Option<Result<TxnId>> {
+    ) -> Result<TxnId> {
         let ticket = Arc::new(Ticket::default());
         let mut gathering = self.gathering();
         gathering.waiting.push_back(Job { run, durability, ticket: Arc::clone(&ticket) });
@@ -121,8 +116,7 @@ impl Batches {
         }
         loop {
             match ticket.wait() {
-                Told::Failed => return None,
-                Told::Settled(result) => return Some(result),
+                Told::Settled(result) => return result,
                 Told::Lead => self.lead(shared),
             }
         }
@@ -131,14 +125,14 @@ impl Batches {
     /// Runs what waits, this thread's own closure among it, and commits.
     fn lead(&self, shared: &Arc<Shared>) {
         let begin = || WriteTxn::begin(shared, true, Durability::Relaxed);
-        let (members, done) = match catch_unwind(AssertUnwindSafe(begin)) {
+        let (served, done) = match catch_unwind(AssertUnwindSafe(begin)) {
             Ok(Ok(txn)) => self.run(txn.expect("waiting ends with a transaction")),
             // None of those who wait can be served.
             Ok(Err(error)) => (self.give_up(), Ok(Err(error))),
             Err(panic) => (self.give_up(), Err(panic)),
         };
-        for member in members {
-            member.tell(Told::Settled(match &done {
+        for ticket in served {
+            ticket.tell(Told::Settled(match &done {
                 Ok(Ok(id)) => Ok(*id),
                 Ok(Err(error)) => Err(error.duplicate()),
                 Err(_) => Err(Error::Failed),
@@ -149,30 +143,25 @@ impl Batches {
         }
     }
 
-    /// Answers those whom the commit concerns, and how it went.
+    /// Answers whose closures ran, and how the commit went. Those that failed hear of it no sooner than the others, when what they have
+    /// seen is committed: else one that lost to another in this batch would run again, on a snapshot without it, only to lose again.
     fn run(&self, mut txn: WriteTxn) -> (Vec<Arc<Ticket>>, thread::Result<Result<TxnId>>) {
-        let mut members = Vec::new();
-        let mut strictest = Durability::Relaxed;
+        let mut served = Vec::new();
+        let mut strictest = None;
         let begun = Instant::now();
-        let mut turns = 0;
-        while let Some(job) = self.next(turns, begun, txn.is_broken) {
-            turns += 1;
+        while let Some(job) = self.next(served.len(), begun, txn.is_broken) {
             if (job.run)(&mut txn) {
-                strictest = strictest.stricter(job.durability);
-                members.push(job.ticket);
-            } else {
-                job.ticket.tell(Told::Failed);
+                strictest = Some(strictest.map_or(job.durability, |so_far| job.durability.stricter(so_far)));
             }
+            served.push(job.ticket);
         }
-        if members.is_empty() {
-            return (members, Ok(Ok(txn.id())));
-        }
+        let Some(durability) = strictest else { return (served, Ok(Ok(txn.id()))) };
         let begun = Instant::now();
-        let done = catch_unwind(AssertUnwindSafe(|| txn.commit_with(strictest)));
+        let done = catch_unwind(AssertUnwindSafe(|| txn.commit_with(durability)));
         let mut gathering = self.gathering();
-        (gathering.served, gathering.commit_time) = (members.len(), begun.elapsed());
+        (gathering.served, gathering.commit_time) = (served.len(), begun.elapsed());
         drop(gathering);
-        (members, done)
+        (served, done)
     }
 
     /// The next closure to run after so many; `None` at the end of the batch. From then on the next batch gathers, and whoever leads it
@@ -181,7 +170,7 @@ impl Batches {
         let mut gathering = self.gathering();
         loop {
             match gathering.waiting.front() {
-                Some(next) if turns == TURNS_MAX || is_broken => {
+                Some(next) if is_broken => {
                     next.ticket.tell(Told::Lead);
                     return None;
                 }

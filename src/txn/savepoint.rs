@@ -266,8 +266,9 @@ impl WriteTxn {
     ///
     /// # Errors
     ///
-    /// What `f` answers; [`Error::Broken`] if it answers `Ok` after an error that left the transaction half way; [`Error::NoSavepoint`] if `f` itself went back to a savepoint
-    /// from before, or released it.
+    /// What `f` answers; [`Error::Broken`] if it answers `Ok` after an error that left the transaction half way; [`Error::NoSavepoint`]
+    /// if `f` itself went back to a savepoint from before, or released it. Then what it did cannot be taken back, and the
+    /// transaction is good for nothing but to go back to an earlier savepoint or to be dropped.
     pub fn nested<T>(&mut self, f: impl FnOnce(&mut WriteTxn) -> Result<T>) -> Result<T> {
         let savepoint = self.savepoint()?;
         let mut inner = Nested { txn: self, savepoint: Some(savepoint) };
@@ -276,7 +277,8 @@ impl WriteTxn {
             return Err(Error::Broken);
         }
         let savepoint = inner.savepoint.take().expect("put there above");
-        inner.txn.release(savepoint)?;
+        // Where the savepoint is gone, nothing tells what `f` did from what was there before.
+        inner.txn.release(savepoint).inspect_err(|_| inner.txn.is_broken = true)?;
         Ok(done)
     }
 }
