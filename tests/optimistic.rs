@@ -536,3 +536,46 @@ fn random_transaction(rng: &mut fastrand::Rng, txn: &mut OptimisticTxn, unique: 
     }
     seen
 }
+
+/// P1: a commit that was acknowledged is there after a power cut at any later operation, and each is there whole or not at all.
+#[test]
+fn what_was_acknowledged_survives_a_power_cut() {
+    let disk = MemoryStore::new();
+    disk.record();
+    let db = Options::new().open_store(&disk).unwrap();
+    let acknowledged = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for thread in 0..4u8 {
+            let (db, disk, acknowledged) = (&db, &disk, &acknowledged);
+            scope.spawn(move || {
+                for n in 0..20u8 {
+                    db.exec_optimistic(usize::MAX, |txn| {
+                        let mut bucket = txn.bucket_mut("a")?;
+                        let count =
+                            bucket.get("count")?.map_or(0, |bytes| u32::from_be_bytes(bytes.try_into().unwrap()));
+                        bucket.put("count", (count + 1).to_be_bytes())?;
+                        bucket.put([thread, n], vec![n; 2000])
+                    })
+                    .unwrap();
+                    acknowledged.lock().unwrap().push((disk.operation_count(), [thread, n]));
+                }
+            });
+        }
+    });
+    let acknowledged = acknowledged.into_inner().unwrap();
+    let mut rng = fastrand::Rng::with_seed(1);
+    for cut in 0..=disk.operation_count() {
+        let odds = rng.u32(..4);
+        let image = disk.crash(cut, |_| rng.u32(..3) < odds);
+        let db = Options::new().open_store(&MemoryStore::with_image(&image)).unwrap();
+        let txn = db.begin_read().unwrap();
+        let Some(bucket) = txn.bucket("a").unwrap() else {
+            assert!(acknowledged.iter().all(|(at, _)| *at > cut));
+            continue;
+        };
+        assert!(acknowledged.iter().filter(|(at, _)| *at <= cut).all(|(_, key)| bucket.contains(key).unwrap()));
+        let count = u32::from_be_bytes(bucket.get("count").unwrap().unwrap().try_into().unwrap());
+        assert_eq!(bucket.len(), u64::from(count) + 1, "cut {cut}");
+        assert_sound(&db);
+    }
+}
