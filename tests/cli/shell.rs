@@ -240,7 +240,10 @@ fn a_file_alone_is_the_shell_on_it() {
     let tool = Tool::new();
     tool.shell("set a 1").succeeded();
     assert_eq!(tool.run_with([DATABASE], b"get a").succeeded(), "1\n");
-    tool.run([DATABASE, "b"]).failed(2, &["see --help"]);
+    tool.run([DATABASE, "b"]).failed(2, &["a command comes before it: folio <COMMAND> test.folio", "see --help"]);
+    for arguments in [&["scn", DATABASE, "b"][..], &["scn", "--limit", "3"]] {
+        tool.run(arguments).failed(2, &["scn: neither a command nor a file; see folio --help"]);
+    }
     tool.run(["misspelt"]).failed(2, &["misspelt: neither a command nor a file", "--help", "folio shell misspelt"]);
     assert!(!tool.path("misspelt").exists());
     std::fs::rename(tool.path(DATABASE), tool.path("scan")).unwrap();

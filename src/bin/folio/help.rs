@@ -1,6 +1,8 @@
 //! Help beyond what clap prints by itself: exit codes with every command, usage errors as one line, shell completions
 //! and man pages. `main` parses its arguments here.
 
+use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -54,8 +56,25 @@ pub fn parse() -> Cli {
         if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
             error.exit()
         }
-        Failure::Outside(one_line(&error)).report(Path::new(""));
+        let said = env::args_os().nth(1).and_then(|first| not_a_command(&first)).unwrap_or_else(|| one_line(&error));
+        Failure::Outside(said).report(Path::new(""));
         process::exit(2)
+    })
+}
+
+/// What is wrong with `folio WORD ...` if WORD is no command. It was taken for the file of the shell, which stands alone, so the
+/// error is about what comes behind it.
+fn not_a_command(first: &OsStr) -> Option<String> {
+    let (word, mut cli) = (Path::new(first), Cli::command());
+    cli.build();
+    if first.as_encoded_bytes().starts_with(b"-") || cli.find_subcommand(first).is_some() {
+        return None;
+    }
+    let shown = word.display();
+    Some(if word.exists() {
+        format!("{shown}: a file alone opens the shell; a command comes before it: folio <COMMAND> {shown}; see --help")
+    } else {
+        format!("{shown}: neither a command nor a file; see folio --help")
     })
 }
 
