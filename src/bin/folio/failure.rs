@@ -52,7 +52,8 @@ impl Failure {
         tell(&self.message());
     }
 
-    fn message(&self) -> String {
+    /// The line without the database in front.
+    pub fn message(&self) -> String {
         match self {
             Failure::NotFound(what) | Failure::Unsound(what) | Failure::Outside(what) => what.clone(),
             Failure::Database(Error::Locked) => "locked by another process; close it there and try again".to_owned(),

@@ -39,7 +39,7 @@ fn compare(txn: &ReadTxn, path: &Path) -> Result<(), Failure> {
     let shown = path.display();
     // Errors of the other database are its own, and not the backup's.
     let theirs = |failure| match failure {
-        Failure::Database(error) => Failure::Outside(format!("{shown}: {error}")),
+        failure @ Failure::Database(_) => Failure::Outside(format!("{shown}: {}", failure.message())),
         other => other,
     };
     let database = open::reading(path).map_err(theirs)?;
