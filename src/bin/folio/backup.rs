@@ -13,7 +13,8 @@ use crate::{open, progress};
 /// Copy a database to a new file, packed, checked and synced
 #[derive(clap::Args)]
 #[command(after_help = "\
-The copy is written beside its place and gets its name when it is whole; until then nothing is there.
+The copy is written beside its place and gets its name when it is whole; until then nothing is there. It has
+the permissions of any new file, not those of the database; a file that is replaced keeps its own.
 Other readers may have the database open meanwhile, but no writer: a program that writes makes its own
 backups, while it writes, with ReadTxn::backup of the library.
 

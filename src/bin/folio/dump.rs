@@ -21,7 +21,7 @@ All buckets come out of one snapshot. The formats; without --format the extensio
   csv    Under a first line key,value; the same escapes in fields.
   jsonl  {\"key\":\"...\",\"value\":\"...\"}; bytes that are not UTF-8 go under key_hex or value_hex.
 With exactly one BUCKET tsv, csv and jsonl hold keys and values alone; else the bucket stands in front of each.
-An empty bucket is kept by the format dump alone.
+An empty bucket is kept by the format dump alone. mdb_load stops at an empty key, and at one of more than 511 bytes.
 
 Examples: folio dump library.folio -o library.dump && folio load copy.folio --input library.dump
           folio dump library.folio users --format csv
