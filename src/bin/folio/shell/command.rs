@@ -158,6 +158,7 @@ fn number(word: &Word) -> Result<u64, String> {
 fn usage(wrong: &str) -> String {
     let forms: Vec<&str> = USAGE.iter().map(|(form, _)| *form).filter(|form| name(form) == wrong).collect();
     match forms[..] {
+        [] if names().any(|name| name.strip_prefix('.') == Some(wrong)) => format!("write .{wrong}; see .help"),
         [] => format!("no command {}; see .help", value::typed(wrong.as_bytes())),
         _ => format!("write {}; see .help", forms.join(" or ")),
     }
@@ -185,6 +186,7 @@ mod tests {
     fn a_wrong_line_says_what_is_right() {
         for (line, part) in [
             ("fly", "no command fly; see .help"),
+            ("exit", "write .exit; see .help"),
             ("set a", "write set K V; see .help"),
             ("get a b", "write get K;"),
             ("rollback x", "write rollback or rollback to N;"),
