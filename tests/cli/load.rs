@@ -233,3 +233,33 @@ fn an_input_in_pieces_is_recognized() {
     assert!(child.wait().unwrap().success());
     assert_eq!(tool.buckets(), ["a", "b"]);
 }
+
+#[test]
+fn a_command_that_fails_leaves_no_new_database() {
+    let tool = Tool::new();
+    tool.run_with(["load", "new.folio", "b"], b"bad\n").failed(2, &["line 1", "nothing was loaded"]);
+    assert!(!tool.path("new.folio").exists());
+    tool.run(["put", "new.folio", "", "k", "v"]).failed(2, &["bucket name"]);
+    assert!(!tool.path("new.folio").exists());
+    tool.run_with(["load", "new.folio", "b", "--partial"], b"a\t1\nbad\n").failed(2, &["line 2"]);
+    assert_eq!(tool.run(["get", "new.folio", "b", "a"]).succeeded(), "1\n");
+    // What was there stays.
+    tool.run_with(["load", "new.folio", "b"], b"bad\n").failed(2, &["line 1"]);
+    assert_eq!(tool.run(["get", "new.folio", "b", "a"]).succeeded(), "1\n");
+}
+
+#[test]
+fn a_quote_that_is_never_closed_is_an_error() {
+    let tool = Tool::new();
+    for (input, line) in [
+        ("key,value\na,\"1\nb,2\n", "line 2"),
+        ("key,value\na,1\nb,\"2", "line 3"),
+        ("key,value\na,\"1\"\"\nb,2\n", "line 2"),
+        ("key,\"value\na,1\n", "line 1"),
+    ] {
+        tool.run_with(["load", DATABASE, "b", "--format", "csv"], input.as_bytes()).failed(2, &[line, "quote"]);
+    }
+    let closed = "key,value\na,\"1\n2\"\nb,\"say \"\"yes\"\"\"\n";
+    tool.run_with(["load", DATABASE, "b", "--format", "csv"], closed.as_bytes()).succeeded();
+    assert_eq!(tool.run(["scan", DATABASE, "b"]).succeeded(), "a\t1\\n2\nb\tsay \"yes\"\n");
+}

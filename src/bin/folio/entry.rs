@@ -75,10 +75,11 @@ pub fn put(args: &PutArgs) -> Result<(), Failure> {
     let form = Form::new(args.hex);
     let key = form.argument("KEY", &args.key)?;
     let value = form.argument("VALUE", &args.value)?;
-    let database = open::writing_or_new(&args.file)?;
+    let (database, created) = open::writing_or_created(&args.file)?;
     let mut txn = database.begin_write()?;
     txn.bucket_mut(&args.bucket)?.put(&key, &value)?;
     txn.commit()?;
+    created.keep();
     Ok(())
 }
 

@@ -72,7 +72,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     }
     let mut reader = format.reader(input.text, args.bucket.as_deref(), Form::new(args.hex));
 
-    let database = open::writing_or_new(&args.file)?;
+    let (database, created) = open::writing_or_created(&args.file)?;
     let mut loader = Loader::new(database.begin_write()?, input.name);
     if let Some(bucket) = &args.bucket {
         loader.begin(bucket)?;
@@ -83,6 +83,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Ok(()) => {
             let said = loader.summary(format)?;
             loader.commit(args)?;
+            created.keep();
             writeln!(out, "{said}")?;
             Ok(())
         }
@@ -90,6 +91,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
             let kept = format!("the {} {} before it were loaded", grouped(loader.loaded), format.counted());
             let failure = loader.failed(&bad, &kept);
             loader.commit(args)?;
+            created.keep();
             Err(failure)
         }
         Err(Stop::Bad(bad)) => Err(loader.failed(&bad, "nothing was loaded")),

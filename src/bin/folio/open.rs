@@ -1,7 +1,7 @@
 //! Opening a database for a command, and finding a bucket in it, with errors that say what to do next.
 
-use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use folio::{Bucket, Database, Error, Options, ReadTxn};
 
@@ -24,6 +24,37 @@ pub fn writing(file: &Path) -> Result<Database, Failure> {
 /// Opens `file` for writing, and creates it when it is missing.
 pub fn writing_or_new(file: &Path) -> Result<Database, Failure> {
     Ok(Database::open(file)?)
+}
+
+/// As [`writing_or_new`], and answers with what takes a new file away again, should nothing come of the command.
+pub fn writing_or_created(file: &Path) -> Result<(Database, Created), Failure> {
+    let is_new = fs::metadata(file).is_err();
+    let database = writing_or_new(file)?;
+    let made = is_new.then(|| (file.to_owned(), database.clone()));
+    Ok((database, Created { made }))
+}
+
+/// A database that was made for a command. Without [`Created::keep`] the file goes when this does.
+pub struct Created {
+    made: Option<(PathBuf, Database)>,
+}
+
+impl Created {
+    pub fn keep(mut self) {
+        self.made = None;
+    }
+}
+
+impl Drop for Created {
+    fn drop(&mut self) {
+        let Some((file, database)) = self.made.take() else { return };
+        // Another process may have made it, and filled it, just before this one opened it.
+        let is_empty = database.begin_read().and_then(|txn| txn.buckets()).is_ok_and(|names| names.is_empty());
+        if is_empty {
+            // The command has failed, and says why: an empty database that stays is no second failure.
+            let _stays = fs::remove_file(file);
+        }
+    }
 }
 
 fn existing(file: &Path, options: Options) -> Result<Database, Failure> {

@@ -3,7 +3,9 @@
 //! The fields are quoted as RFC 4180 has it, and inside them are the escapes of the tool, because CSV alone cannot
 //! hold every byte and programs disagree about line ends in fields.
 
-use std::io::{self, BufRead, Write};
+use std::cell::Cell;
+use std::io::{self, BufRead, Read, Write};
+use std::rc::Rc;
 
 use csv::ByteRecord;
 
@@ -11,12 +13,36 @@ use super::{Bad, Reader, Record, Step, Writer, bucket_name, excerpt};
 use crate::text::Form;
 
 pub struct CsvReader {
-    rows: csv::Reader<Box<dyn BufRead>>,
+    rows: csv::Reader<Counted>,
+    /// What `rows` has read.
+    seen: Rc<Cell<Seen>>,
     row: ByteRecord,
     form: Form,
     names_bucket: bool,
     /// Known once the first line has been read.
     columns: Option<Columns>,
+}
+
+/// An input that is counted as it is read.
+struct Counted {
+    input: Box<dyn BufRead>,
+    seen: Rc<Cell<Seen>>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    bytes: u64,
+    quotes: u64,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let len = self.input.read(buffer)?;
+        let Seen { bytes, quotes } = self.seen.get();
+        let new = buffer[..len].iter().filter(|&&byte| byte == b'"').count();
+        self.seen.set(Seen { bytes: bytes + len as u64, quotes: quotes + new as u64 });
+        Ok(len)
+    }
 }
 
 /// Where the fields stand in a row.
@@ -32,9 +58,11 @@ impl CsvReader {
     pub fn new(input: Box<dyn BufRead>, form: Form, names_bucket: bool) -> CsvReader {
         // Lines end at \n alone, or the numbers of lines that end with \r\n would be one behind.
         let terminator = csv::Terminator::Any(b'\n');
+        let seen = Rc::default();
+        let counted = Counted { input, seen: Rc::clone(&seen) };
         let rows =
-            csv::ReaderBuilder::new().has_headers(false).flexible(true).terminator(terminator).from_reader(input);
-        CsvReader { rows, row: ByteRecord::new(), form, names_bucket, columns: None }
+            csv::ReaderBuilder::new().has_headers(false).flexible(true).terminator(terminator).from_reader(counted);
+        CsvReader { rows, seen, row: ByteRecord::new(), form, names_bucket, columns: None }
     }
 
     /// Reads a row and answers with the number of its first line; none at the end.
@@ -46,7 +74,16 @@ impl CsvReader {
         strip_line_end(&mut self.row);
         // Empty lines before the row are passed over, but the row itself may have several.
         let inside = self.row.as_slice().iter().filter(|&&byte| byte == b'\n').count() as u64;
-        Ok(Some(before.max(self.rows.position().line() - inside - 1)))
+        let line = before.max(self.rows.position().line().saturating_sub(inside + 1));
+        // To the library the end of the input closes a quote, and the row has swallowed all that came behind it.
+        let Seen { bytes, quotes } = self.seen.get();
+        if self.rows.position().byte() == bytes && quotes % 2 == 1 {
+            return Err(Bad {
+                line,
+                why: "a quote that is never closed; a quote inside a field is doubled".to_owned(),
+            });
+        }
+        Ok(Some(line))
     }
 
     fn parse(&self, columns: Columns, record: &mut Record) -> Result<(), String> {
