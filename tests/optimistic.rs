@@ -579,3 +579,223 @@ fn what_was_acknowledged_survives_a_power_cut() {
         assert_sound(&db);
     }
 }
+
+/// Something that a transaction does, as often as one likes.
+#[derive(Clone, Debug)]
+enum Step {
+    Names,
+    Exists(&'static str),
+    Get(&'static str, Vec<u8>),
+    /// Some steps of a walk, from the front or from the back.
+    Walk(&'static str, (Bound<Vec<u8>>, Bound<Vec<u8>>), Vec<bool>),
+    Prefix(&'static str, Vec<u8>, Vec<bool>),
+    Put(&'static str, Vec<u8>, Vec<u8>),
+    Insert(&'static str, Vec<u8>, Vec<u8>),
+    Delete(&'static str, Vec<u8>),
+    DeleteRange(&'static str, Vec<u8>, Vec<u8>),
+}
+
+/// Short keys at the edges of what keys can be, so that bounds and keys meet.
+fn edge_key(rng: &mut fastrand::Rng) -> Vec<u8> {
+    (0..rng.usize(..4)).map(|_| *rng.choice(&[0, 1, 0x7f, 0xfe, 0xff, 0xff]).unwrap()).collect()
+}
+
+fn any_value(rng: &mut fastrand::Rng) -> Vec<u8> {
+    vec![rng.u8(..3); *rng.choice(&[0, 1, 1, 90, 1500, 9000]).unwrap()]
+}
+
+fn any_step(rng: &mut fastrand::Rng) -> Step {
+    let name = *rng.choice(&["a", "b", "c"]).unwrap();
+    let bound = |rng: &mut fastrand::Rng| match rng.u32(..4) {
+        0 => Bound::Unbounded,
+        1 => Bound::Excluded(edge_key(rng)),
+        _ => Bound::Included(edge_key(rng)),
+    };
+    let steps =
+        |rng: &mut fastrand::Rng| (0..*rng.choice(&[0, 1, 1, 2, 4, 300]).unwrap()).map(|_| rng.bool()).collect();
+    match rng.u32(..20) {
+        0 => Step::Names,
+        1 => Step::Exists(name),
+        2..6 => Step::Get(name, edge_key(rng)),
+        6..11 => Step::Walk(name, (bound(rng), bound(rng)), steps(rng)),
+        11..13 => Step::Prefix(name, edge_key(rng), steps(rng)),
+        13..16 => Step::Put(name, edge_key(rng), any_value(rng)),
+        16 => Step::Insert(name, edge_key(rng), any_value(rng)),
+        17..19 => Step::Delete(name, edge_key(rng)),
+        _ => Step::DeleteRange(name, edge_key(rng), edge_key(rng)),
+    }
+}
+
+type Walked = Option<Vec<Option<(Vec<u8>, Vec<u8>)>>>;
+
+fn walk_by(range: Option<folio::OptimisticRange<'_>>, steps: &[bool]) -> Walked {
+    let mut range = range?;
+    let take = |is_back: &bool| if *is_back { range.next_back() } else { range.next() };
+    Some(
+        steps
+            .iter()
+            .map(take)
+            .map(|entry| entry.map(|entry| entry.unwrap()).map(|(k, v)| (k.to_vec(), v.to_vec())))
+            .collect(),
+    )
+}
+
+/// Runs a step. Answers what it tells of the database, and the entries that it writes.
+fn run_step(txn: &mut OptimisticTxn, step: &Step) -> (String, Vec<(&'static str, Vec<u8>)>) {
+    let mut written = Vec::new();
+    let told = match step {
+        Step::Names => format!("{:?}", txn.buckets().unwrap()),
+        Step::Exists(name) => format!("{:?}", txn.bucket(name).unwrap().is_some()),
+        Step::Get(name, key) => {
+            format!("{:?}", txn.bucket(name).unwrap().map(|bucket| bucket.get(key).unwrap().map(<[u8]>::to_vec)))
+        }
+        Step::Walk(name, bounds, steps) => {
+            format!("{:?}", walk_by(txn.bucket(name).unwrap().map(|bucket| bucket.range(bounds.clone())), steps))
+        }
+        Step::Prefix(name, prefix, steps) => {
+            format!("{:?}", walk_by(txn.bucket(name).unwrap().map(|bucket| bucket.prefix(prefix)), steps))
+        }
+        Step::Put(name, key, value) => {
+            txn.bucket_mut(name).unwrap().put(key, value).unwrap();
+            written.push((*name, key.clone()));
+            String::new()
+        }
+        Step::Insert(name, key, value) => {
+            let mut bucket = txn.bucket_mut(name).unwrap();
+            // What is there counts as read.
+            let there = bucket.get(key).unwrap().map(<[u8]>::to_vec);
+            assert_eq!(bucket.insert(key, value).unwrap(), there.is_none());
+            written.extend(there.is_none().then(|| (*name, key.clone())));
+            format!("{there:?}")
+        }
+        Step::Delete(name, key) => {
+            let was_there = txn.bucket_mut(name).unwrap().delete(key).unwrap();
+            written.extend(was_there.then(|| (*name, key.clone())));
+            format!("{was_there}")
+        }
+        Step::DeleteRange(name, from, to) => {
+            let mut bucket = txn.bucket_mut(name).unwrap();
+            let range = from.as_slice()..to.as_slice();
+            let keys = bucket.as_bucket().unwrap().range(range.clone()).map(|entry| entry.unwrap().0.to_vec());
+            written.extend(keys.map(|key| (*name, key)));
+            // Their values count as read, too.
+            let values: Vec<_> =
+                bucket.as_bucket().unwrap().range(range.clone()).map(|entry| entry.unwrap().1.to_vec()).collect();
+            bucket.delete_range(range).unwrap();
+            format!("{values:?}")
+        }
+    };
+    (told, written)
+}
+
+/// What others do meanwhile.
+fn meddle(rng: &mut fastrand::Rng, txn: &mut folio::WriteTxn) -> folio::Result<()> {
+    for _ in 0..rng.u32(..4) {
+        let name = *rng.choice(&["a", "b", "c"]).unwrap();
+        match rng.u32(..20) {
+            0 => drop(txn.drop_bucket(name)?),
+            1 => {
+                // Made anew, with the same entries.
+                let entries: Vec<_> = match txn.bucket(name)? {
+                    Some(bucket) => bucket
+                        .iter()
+                        .map(|entry| entry.map(|(k, v)| (k.to_vec(), v.to_vec())))
+                        .collect::<Result<_, _>>()?,
+                    None => continue,
+                };
+                txn.drop_bucket(name)?;
+                let mut bucket = txn.bucket_mut(name)?;
+                entries.iter().try_for_each(|(key, value)| bucket.put(key, value))?;
+            }
+            2 => {
+                // More than the budget, and away again.
+                let mut bucket = txn.bucket_mut(name)?;
+                let key = |n: u32| [&[0xff; 3][..], &n.to_be_bytes()].concat();
+                (0..400).try_for_each(|n| bucket.put(key(n), [1; 1500]))?;
+                bucket.delete_range(key(0)..)?;
+            }
+            3 => drop(txn.bucket_mut(name)?.delete_range(edge_key(rng)..edge_key(rng))?),
+            4..8 => drop(txn.bucket_mut(name)?.delete(edge_key(rng))?),
+            _ => txn.bucket_mut(name)?.put(edge_key(rng), any_value(rng))?,
+        }
+    }
+    Ok(())
+}
+
+/// A commit succeeds exactly if every step, run again on the state that the others have left, tells the same, and no entry is another
+/// that was written. The others commit before, or in the same batch. A second database is where all run one after the other.
+#[test]
+fn a_conflict_is_what_running_again_would_tell() {
+    let (mut committed, mut lost) = (0, 0);
+    for seed in seeds(25) {
+        println!("replay with FOLIO_SEED={seed}");
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let open = || Options::new().dirty_limit(64 * 4096).open_in_memory().unwrap();
+        let (db, serial) = (open(), open());
+        for _ in 0..20 {
+            // Both databases see the same others.
+            let (mut others, mut same) = (rng.clone(), rng.clone());
+            rng = rng.fork();
+            db.exec(|txn| (0..4).try_for_each(|_| meddle(&mut others, txn))).unwrap();
+            serial.exec(|txn| (0..4).try_for_each(|_| meddle(&mut same, txn))).unwrap();
+            let snapshot = db.begin_read().unwrap();
+            let mut txn = db.begin_optimistic().unwrap();
+            let mut steps: Vec<Step> = (0..rng.usize(1..9)).map(|_| any_step(&mut rng)).collect();
+            steps.push(Step::Put("out", vec![], vec![rng.u8(..)]));
+            // Later it would see what it makes itself, and still count as a look at all names.
+            steps.sort_by_key(|step| !matches!(step, Step::Names));
+            let told: Vec<_> = steps.iter().map(|step| run_step(&mut txn, step)).collect();
+            let outcome = beside(&db, txn, rng.u32(..8) == 0, others);
+
+            serial.exec(|txn| meddle(&mut same, txn)).unwrap();
+            let now = serial.begin_read().unwrap();
+            let mut again = serial.begin_optimistic().unwrap();
+            let value = |txn: &folio::ReadTxn, (name, key): &(&str, Vec<u8>)| {
+                txn.bucket(name).unwrap().and_then(|bucket| bucket.get(key).unwrap().map(<[u8]>::to_vec))
+            };
+            let is_same =
+                told.iter().flat_map(|(_, written)| written).all(|at| value(&snapshot, at) == value(&now, at))
+                    && steps.iter().zip(&told).all(|(step, (told, _))| run_step(&mut again, step).0 == *told);
+            match outcome {
+                Ok(_) => again.commit().map(|_| committed += 1).unwrap(),
+                Err(Error::Conflict { .. }) => lost += 1,
+                Err(error) => panic!("{error}"),
+            }
+            assert_eq!(outcome.is_ok(), is_same, "{steps:?}: {told:?}: {outcome:?}");
+            assert_same(&db, &serial);
+            assert_sound(&db);
+        }
+    }
+    println!("{committed} committed, {lost} lost");
+}
+
+/// Commits beside a transaction that meddles: behind it, or in the same batch.
+fn beside(db: &Database, txn: OptimisticTxn, is_together: bool, mut rng: fastrand::Rng) -> folio::Result<folio::TxnId> {
+    if !is_together {
+        db.exec(|txn| meddle(&mut rng, txn)).unwrap();
+        return txn.commit();
+    }
+    thread::scope(|scope| {
+        let (begun, has_begun) = std::sync::mpsc::channel();
+        let other = scope.spawn(move || {
+            db.batch(move |txn| {
+                begun.send(()).unwrap();
+                thread::sleep(std::time::Duration::from_millis(3));
+                meddle(&mut rng, txn)
+            })
+        });
+        has_begun.recv().unwrap();
+        let outcome = txn.commit();
+        other.join().unwrap().unwrap();
+        outcome
+    })
+}
+
+fn assert_same(db: &Database, other: &Database) {
+    let (one, two) = (db.begin_read().unwrap(), other.begin_read().unwrap());
+    assert_eq!(one.buckets().unwrap(), two.buckets().unwrap());
+    for name in one.buckets().unwrap() {
+        let (one, two) = (one.bucket(&name).unwrap().unwrap(), two.bucket(&name).unwrap().unwrap());
+        assert!(one.iter().map(|entry| entry.unwrap()).eq(two.iter().map(|entry| entry.unwrap())), "{name}");
+    }
+}
