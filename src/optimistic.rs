@@ -65,11 +65,92 @@ struct Reads {
     /// Of these it knows whether they are there.
     buckets: BTreeSet<String>,
     keys: BTreeMap<String, BTreeSet<Vec<u8>>>,
-    /// By bucket. `None` where nothing came of it.
-    ranges: Vec<Option<(String, Bounds)>>,
+    ranges: BTreeMap<String, Ranges>,
+    /// Ranges that are being walked, or were when their iterators were forgotten.
+    walking: BTreeMap<u64, (String, Bounds)>,
+    /// How many walks have begun.
+    walk_count: u64,
+}
+
+impl Reads {
+    /// A walk begins. Until it ends, all of the range counts.
+    fn begin_walk(&mut self, name: &str, bounds: &Bounds) -> u64 {
+        self.walk_count += 1;
+        self.walking.insert(self.walk_count, (name.to_string(), bounds.clone()));
+        self.walk_count
+    }
+
+    /// A walk is over, which has seen these parts of its range.
+    fn end_walk(&mut self, walk: u64, parts: impl Iterator<Item = Bounds>) {
+        let Some((name, _)) = self.walking.remove(&walk) else { return };
+        let ranges = self.ranges.entry(name).or_default();
+        parts.for_each(|part| ranges.insert(part));
+    }
 }
 
 type Bounds = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
+/// Ranges of keys, of which those that meet are one.
+#[derive(Default)]
+struct Ranges {
+    /// By where they start; `None` is the end of all keys.
+    ends: BTreeMap<Cut, Option<Cut>>,
+}
+
+/// A place between two keys: in front of a key or behind it.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Cut {
+    key: Vec<u8>,
+    is_behind: bool,
+}
+
+impl Ranges {
+    fn insert(&mut self, (start, end): Bounds) {
+        let cut = |key, is_behind| Cut { key, is_behind };
+        let mut start = match start {
+            Bound::Included(key) => cut(key, false),
+            Bound::Excluded(key) => cut(key, true),
+            Bound::Unbounded => cut(Vec::new(), false),
+        };
+        let mut end = match end {
+            Bound::Included(key) => Some(cut(key, true)),
+            Bound::Excluded(key) => Some(cut(key, false)),
+            Bound::Unbounded => None,
+        };
+        if end.as_ref().is_some_and(|end| *end <= start) {
+            return;
+        }
+        let reaches = |end: &Option<Cut>, start: &Cut| end.as_ref().is_none_or(|end| end >= start);
+        if let Some((before, its_end)) = self.ends.range(..=&start).next_back()
+            && reaches(its_end, &start)
+        {
+            start = before.clone();
+        }
+        while let Some((next, _)) = self.ends.range(&start..).next()
+            && reaches(&end, next)
+        {
+            let next = next.clone();
+            let its_end = self.ends.remove(&next).flatten();
+            end = end.zip(its_end).map(|(end, its_end)| end.max(its_end));
+        }
+        self.ends.insert(start, end);
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (Bound<&[u8]>, Bound<&[u8]>)> {
+        self.ends.iter().map(|(start, end)| {
+            let start = if start.is_behind { Bound::Excluded(&start.key[..]) } else { Bound::Included(&start.key[..]) };
+            let end = end.as_ref().map_or(Bound::Unbounded, |end| match end.is_behind {
+                true => Bound::Included(&end.key[..]),
+                false => Bound::Excluded(&end.key[..]),
+            });
+            (start, end)
+        })
+    }
+}
+
+fn lend((start, end): &Bounds) -> (Bound<&[u8]>, Bound<&[u8]>) {
+    (start.as_ref().map(|key| &key[..]), end.as_ref().map(|key| &key[..]))
+}
 
 impl OptimisticTxn {
     pub(crate) fn begin(db: &Database, isolation: Isolation) -> Result<OptimisticTxn> {
@@ -172,8 +253,9 @@ impl OptimisticTxn {
             let bounds = (Bound::Included(&key[..]), Bound::Included(&key[..]));
             self.compare(now, &mut trees, name, bounds)?;
         }
-        for (name, (start, end)) in reads.ranges.iter().flatten() {
-            let bounds = (start.as_ref().map(|key| &key[..]), end.as_ref().map(|key| &key[..]));
+        let walked = reads.ranges.iter().flat_map(|(name, ranges)| ranges.iter().map(move |bounds| (name, bounds)));
+        let walking = reads.walking.values().map(|(name, bounds)| (name, lend(bounds)));
+        for (name, bounds) in walked.chain(walking) {
             self.compare(now, &mut trees, name, bounds)?;
         }
         Ok(())
@@ -297,18 +379,14 @@ impl<'txn> OptimisticBucket<'txn> {
     }
 
     fn between(&self, bounds: Bounds) -> OptimisticRange<'txn> {
-        let lent = || (bounds.0.as_ref(), bounds.1.as_ref());
-        let slices = (lent().0.map(|key| &key[..]), lent().1.map(|key| &key[..]));
+        let slices = lend(&bounds);
         // `BTreeMap::range` panics at what is an empty range here.
         let is_empty = is_empty(slices);
         let below = self.below.filter(|_| !is_empty).map(|bucket| bucket.range(slices));
         let writes = self.writes.filter(|_| !is_empty).map(|writes| writes.range::<[u8], _>(slices));
-        let mut note = None;
-        self.txn.note(|reads| {
-            note = Some(reads.ranges.len());
-            reads.ranges.push(Some((self.name.clone(), bounds.clone())));
-        });
-        let walked = Walked { txn: self.txn, name: self.name.clone(), note, bounds, front: None, back: None };
+        let mut walk = None;
+        self.txn.note(|reads| walk = Some(reads.begin_walk(&self.name, &bounds)));
+        let walked = Walked { txn: self.txn, walk, bounds, front: None, back: None, is_whole: false };
         OptimisticRange { below: Ends::new(below), writes: Ends::new(writes), walked, is_done: false }
     }
 }
@@ -410,27 +488,26 @@ pub struct OptimisticRange<'txn> {
 /// How far a range was walked. What lies between the two ends was not seen, and others may change it.
 struct Walked<'txn> {
     txn: &'txn OptimisticTxn,
-    name: String,
-    /// Where the range is noted. Until this is dropped, all of it is.
-    note: Option<usize>,
+    /// As which it is noted, if reads are.
+    walk: Option<u64>,
     bounds: Bounds,
     front: Option<&'txn [u8]>,
     back: Option<&'txn [u8]>,
+    is_whole: bool,
 }
 
 impl Drop for Walked<'_> {
     fn drop(&mut self) {
-        let Some(note) = self.note else { return };
+        let Some(walk) = self.walk else { return };
         let included = |key: &[u8]| Bound::Included(key.to_vec());
-        let (start, end) = self.bounds.clone();
-        let name = &self.name;
-        let front = self.front.map(|key| (name.clone(), (start, included(key))));
-        let back = self.back.map(|key| (name.clone(), (included(key), end)));
+        let (start, end) = std::mem::replace(&mut self.bounds, (Bound::Unbounded, Bound::Unbounded));
         let mut reads = self.txn.reads.borrow_mut();
-        reads.ranges[note] = front;
-        if back.is_some() {
-            reads.ranges.push(back);
+        if self.is_whole {
+            return reads.end_walk(walk, [(start, end)].into_iter());
         }
+        let front = self.front.map(|key| (start, included(key)));
+        let back = self.back.map(|key| (included(key), end));
+        reads.end_walk(walk, front.into_iter().chain(back));
     }
 }
 
@@ -480,7 +557,7 @@ impl<'txn> OptimisticRange<'txn> {
     /// There is nothing more, which is as much as to have read all of it.
     fn finish(&mut self) {
         self.is_done = true;
-        self.walked.note = None;
+        self.walked.is_whole = true;
     }
 }
 

@@ -221,6 +221,28 @@ fn savepoints_that_are_gone_leave_nothing_behind() -> Result<()> {
     Ok(())
 }
 
+/// What an optimistic transaction notes of its reads is where it has read, not how often.
+#[test]
+fn reading_the_same_again_takes_no_more_memory() -> Result<()> {
+    let _turn = TURN.lock();
+    let db = Database::in_memory()?;
+    db.exec(|txn| (0..1000).try_for_each(|n| txn.bucket_mut("a")?.put(key(n), "")))?;
+    let txn = db.begin_optimistic()?;
+    let a = txn.bucket("a")?.expect("just made");
+    let read = |n: u32| -> Result<()> {
+        let (first, last) = (a.first()?, a.last()?);
+        assert!(first.is_some() && last.is_some() && a.contains(key(n % 10))?);
+        let neighbours = a.range(key(n % 50)..).take(2).count() + a.prefix(key(n % 50)).count();
+        assert_eq!((neighbours, a.range(..key(0)).next().is_none()), (3, true));
+        Ok(())
+    };
+    (0..1000).try_for_each(read)?;
+    let (done, _, left) = peak(|| (0..20_000).try_for_each(read));
+    done?;
+    assert!(left < 4 << 10, "{left} bytes left");
+    Ok(())
+}
+
 #[test]
 fn a_large_value_is_not_copied() -> Result<()> {
     let _turn = TURN.lock();
