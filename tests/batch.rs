@@ -159,6 +159,69 @@ fn a_failed_sync_is_told_to_every_member() {
     assert_sound(&db);
 }
 
+/// Uses the database when it is dropped.
+struct Owned(Database);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let _outcome = self.0.batch(|txn| put(txn, "last"));
+    }
+}
+
+/// Closures that nobody can run are dropped, and with them what they own.
+#[test]
+fn what_a_closure_owns_may_do_anything_when_it_goes() {
+    let mut failed = 0;
+    for call in 1..=4 {
+        let disk = MemoryStore::new();
+        let db = Options::new().open_store(&disk).unwrap();
+        let mut txn = db.begin_write().unwrap();
+        put(&mut txn, "1").unwrap();
+        let (told, is_told) = mpsc::channel();
+        for n in 0..3u8 {
+            let (db, told) = (db.clone(), told.clone());
+            thread::spawn(move || {
+                let owned = Owned(db.clone());
+                let outcome = db.batch(move |txn| {
+                    let _owned = owned;
+                    put(txn, [n])
+                });
+                told.send(outcome).unwrap();
+            });
+        }
+        thread::sleep(Duration::from_millis(50));
+        disk.fail(call, Failure::SyncDrops);
+        let _outcome = txn.commit();
+        for _ in 0..3 {
+            let outcome = is_told.recv_timeout(Duration::from_secs(20)).expect("it is told");
+            failed += u32::from(matches!(outcome, Err(Error::Failed)));
+        }
+    }
+    assert!(failed >= 3, "{failed}");
+}
+
+/// A write fails while dirty pages are spilled, and the transaction with it. The one whose closure it was hears of the write.
+#[test]
+fn who_breaks_a_batch_hears_why() {
+    let mut broken = 0;
+    for call in 1..=8 {
+        let disk = MemoryStore::new();
+        let db = Options::new().dirty_limit(64 * 4096).open_store(&disk).unwrap();
+        let fill = move |txn: &mut WriteTxn| {
+            disk.fail(call, Failure::Io);
+            let mut bucket = txn.bucket_mut("b")?;
+            (0..10_000u32).try_for_each(|n| bucket.put((n * 7919).to_le_bytes(), [7; 100]))
+        };
+        let mut members: Vec<Member> = vec![Box::new(fill)];
+        members.extend((0..3u8).map(|n| Box::new(move |txn: &mut WriteTxn| put(txn, [n])) as Member));
+        let heard = together(&db, members);
+        broken += heard.iter().filter(|heard| matches!(heard, Ok(Err(Error::Broken)))).count();
+        assert!(!matches!(heard[0], Ok(Err(Error::Broken))), "call {call}");
+        assert_sound(&db);
+    }
+    assert!(broken > 0);
+}
+
 /// It would wait for itself.
 #[test]
 fn a_batch_within_a_transaction_is_an_error() {

@@ -128,8 +128,11 @@ impl Batches {
         let (served, done) = match catch_unwind(AssertUnwindSafe(begin)) {
             Ok(Ok(txn)) => self.run(txn.expect("waiting ends with a transaction")),
             // None of those who wait can be served.
-            Ok(Err(error)) => (self.give_up(), Ok(Err(error))),
-            Err(panic) => (self.give_up(), Err(panic)),
+            Ok(Err(error)) => return self.give_up(&error),
+            Err(panic) => {
+                self.give_up(&Error::Failed);
+                resume_unwind(panic)
+            }
         };
         for ticket in served {
             ticket.tell(Told::Settled(match &done {
@@ -153,7 +156,12 @@ impl Batches {
             if (job.run)(&mut txn) {
                 strictest = Some(strictest.map_or(job.durability, |so_far| job.durability.stricter(so_far)));
             }
-            served.push(job.ticket);
+            if txn.is_broken {
+                // The others hear that it is, and this one what its closure has answered: why.
+                job.ticket.tell(Told::Settled(Ok(txn.id())));
+            } else {
+                served.push(job.ticket);
+            }
         }
         let Some(durability) = strictest else { return (served, Ok(Ok(txn.id()))) };
         let begun = Instant::now();
@@ -187,11 +195,14 @@ impl Batches {
         }
     }
 
-    /// Sends away all who wait. Answers who they are.
-    fn give_up(&self) -> Vec<Arc<Ticket>> {
+    /// Sends away all who wait.
+    fn give_up(&self, error: &Error) {
         let mut gathering = self.gathering();
         gathering.has_leader = false;
-        gathering.waiting.drain(..).map(|job| job.ticket).collect()
+        let jobs = std::mem::take(&mut gathering.waiting);
+        // Closures are dropped at the very end: what they own may do anything then, even come here again.
+        drop(gathering);
+        jobs.iter().for_each(|job| job.ticket.tell(Told::Settled(Err(error.duplicate()))));
     }
 }
 
