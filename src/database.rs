@@ -300,6 +300,8 @@ impl Database {
     }
 
     /// Runs `f` in an optimistic transaction and commits it. After a conflict it is run again on a newer snapshot, up to `retries` times.
+    /// Where many threads change one key all the time, as a counter, each of them may lose often: [`Database::batch`] serves those
+    /// in turn.
     ///
     /// ```
     /// # let db = folio::Database::in_memory()?;
