@@ -263,3 +263,12 @@ fn a_quote_that_is_never_closed_is_an_error() {
     tool.run_with(["load", DATABASE, "b", "--format", "csv"], closed.as_bytes()).succeeded();
     assert_eq!(tool.run(["scan", DATABASE, "b"]).succeeded(), "a\t1\\n2\nb\tsay \"yes\"\n");
 }
+
+#[test]
+fn a_file_in_the_place_of_the_bucket_is_noticed() {
+    let tool = Tool::new();
+    tool.write("words.tsv", "a\t1\n");
+    tool.run(["load", "new.folio", "words.tsv"]).failed(2, &["words.tsv is a file", "--input"]);
+    assert!(!tool.path("new.folio").exists());
+    tool.run(["load", "new.folio", "words", "words.tsv"]).succeeded();
+}

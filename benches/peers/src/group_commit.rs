@@ -65,6 +65,16 @@ enum Way {
     Batch,
 }
 
+/// What the threads of a round do.
+struct Task<'a> {
+    db: &'a Database,
+    data: &'a Data,
+    keys: Keys<'a>,
+    way: Way,
+    is_over: AtomicBool,
+    puts: AtomicU64,
+}
+
 /// What a round came to.
 struct Round {
     per_second: f64,
@@ -110,35 +120,23 @@ impl GroupCommit<'_> {
     }
 
     fn round(&self, db: &Database, data: &Data, threads: usize, keys: Keys<'_>, way: Way) -> Result<Round> {
-        let (is_over, puts) = (AtomicBool::new(false), AtomicU64::new(0));
+        let task = Task { db, data, keys, way, is_over: AtomicBool::new(false), puts: AtomicU64::new(0) };
         let syncs = db.stats()?.syncs;
         let start = Instant::now();
         thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads)
-                .map(|thread| {
-                    let (is_over, puts) = (&is_over, &puts);
-                    scope.spawn(move || self.work(db, data, thread, keys, way, is_over, puts))
-                })
-                .collect();
+            let task = &task;
+            let workers: Vec<_> = (0..threads).map(|thread| scope.spawn(move || self.work(task, thread))).collect();
             thread::sleep(Duration::from_secs_f64(self.seconds));
-            is_over.store(true, Ordering::Relaxed);
+            task.is_over.store(true, Ordering::Relaxed);
             workers.into_iter().try_for_each(|worker| worker.join().expect("a worker does not panic"))
         })?;
         let seconds = start.elapsed().as_secs_f64();
-        let (puts, syncs) = (puts.into_inner() as f64, (db.stats()?.syncs - syncs) as f64);
+        let (puts, syncs) = (task.puts.into_inner() as f64, (db.stats()?.syncs - syncs) as f64);
         Ok(Round { per_second: puts / seconds, puts_per_sync: puts / syncs })
     }
 
-    fn work(
-        &self,
-        db: &Database,
-        data: &Data,
-        thread: usize,
-        keys: Keys<'_>,
-        way: Way,
-        is_over: &AtomicBool,
-        puts: &AtomicU64,
-    ) -> folio::Result<()> {
+    fn work(&self, task: &Task<'_>, thread: usize) -> folio::Result<()> {
+        let Task { db, data, keys, way, is_over, puts } = task;
         let mut random = fastrand::Rng::with_seed(self.seed + thread as u64);
         let mut value = vec![0; self.set.value_len];
         while !is_over.load(Ordering::Relaxed) {

@@ -59,7 +59,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
-    refuse_mistaken_bucket(args)?;
+    if io::stdin().is_terminal() {
+        refuse_mistaken_bucket(args)?;
+    }
     let path = args.from.as_deref().or(args.input.as_deref()).unwrap_or(Path::new("-"));
     // Before the database, so that a mistyped input leaves no new database behind.
     let mut input = Input::open(path)?;
@@ -81,6 +83,9 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     input.bar.finish_and_clear();
     match outcome {
         Ok(()) => {
+            if loader.loaded == 0 {
+                refuse_mistaken_bucket(args)?;
+            }
             let said = loader.summary(format)?;
             loader.commit(args)?;
             created.keep();
@@ -99,12 +104,12 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     }
 }
 
-/// `folio load FILE INPUT` would take INPUT for a bucket and wait for lines from the keyboard.
+/// `folio load FILE INPUT` takes INPUT for a bucket, and would wait for lines from the keyboard, or load those of an empty stdin.
 fn refuse_mistaken_bucket(args: &Args) -> Result<(), Failure> {
     match (&args.bucket, &args.input, &args.from) {
-        (Some(bucket), None, None) if Path::new(bucket).is_file() && io::stdin().is_terminal() => Err(
-            Failure::Outside(format!("BUCKET: {bucket} is a file; give a bucket before it, or load it with --input")),
-        ),
+        (Some(bucket), None, None) if Path::new(bucket).is_file() => Err(Failure::Outside(format!(
+            "BUCKET: {bucket} is a file; give a bucket before it, or load it with --input"
+        ))),
         _ => Ok(()),
     }
 }
