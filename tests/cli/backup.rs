@@ -186,11 +186,25 @@ fn a_full_disk_is_said_and_left_clean() {
         let run = tool.run([&["backup", DATABASE, "mount/copy.folio"], options].concat());
         (run, fs::read_dir(&mount).unwrap().count())
     });
+    // More than fits, into a new database, and into one that has something already.
+    let lines: Vec<u8> = (0..80_000).flat_map(|n| format!("key {n}\tvalue {n:0100}\n").into_bytes()).collect();
+    let new = (tool.run_with(["load", "mount/new.folio", "b"], &lines), fs::read_dir(&mount).unwrap().count());
+    tool.run(["put", "mount/old.folio", "b", "kept", "1"]).succeeded();
+    let old = tool.run_with(["load", "mount/old.folio", "b"], &lines);
+    let kept = [&["scan", "mount/old.folio", "b"][..], &["verify", "mount/old.folio"]].map(|args| tool.run(args));
+    let put = tool.run(["put", "mount/old.folio", "b", "more", "2"]);
     assert!(run(Command::new("umount").arg(&mount)));
     for (run, left) in runs {
         run.failed(2, &["mount/copy.folio: making room for the backup", "No space left"]);
         assert_eq!(left, 0);
     }
+    new.0.failed(2, &["mount/new.folio", "No space left"]);
+    assert_eq!(new.1, 0);
+    old.failed(2, &["mount/old.folio", "No space left"]);
+    let [scanned, verified] = kept;
+    assert_eq!(scanned.succeeded(), "kept\t1\n");
+    verified.succeeded();
+    put.succeeded();
 }
 
 /// Interrupted in the midst of it, or a moment too late: there is nothing, or all of it.
