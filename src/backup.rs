@@ -62,7 +62,7 @@ impl ReadTxn {
 /// | | compact, the default | [exact](Backup::exact) |
 /// |---|---|---|
 /// | pages | packed full, in the order in which a scan reads them | where they are |
-/// | free space | none | where it is, zeroed |
+/// | free space | none, but for up to 14 pages beside the meta slots | where it is, zeroed |
 /// | transaction id | the snapshot's | the snapshot's |
 /// | database id | a new one | the same |
 ///

@@ -33,7 +33,7 @@
 //! # }
 //! ```
 //!
-//! The copy is packed: its pages are full, in order, and there is no free space. With [`exact`] it has the same pages in the
+//! The copy is packed: its pages are full, in order, and there is no free space but for some pages at the front. With [`exact`] it has the same pages in the
 //! same places instead, which is quicker. [`to_writer`] streams it to a pipe or a socket, and [`progress`] tells how far it is
 //! and can put an end to it. To make a smaller file of one with much free space, use `folio compact`.
 //!
