@@ -71,8 +71,8 @@
 //! # The source in reading order
 //!
 //! `page` (the format; its module text is the specification), `tree` (B+trees over numbered pages), `disk` (files, memory, the map; the
-//! only unsafe code), `txn` (snapshots, free space, the commit), `bucket` and `database` (the public face), `diff` (what
-//! differs between two snapshots), `audit` (the check of a whole file), `inspect` (a look at the pages),
+//! only unsafe code), `txn` (snapshots, free space, the commit), `bucket` and `database` (the public face), `optimistic`
+//! (transactions that may conflict), `diff` (what differs between two snapshots), `audit` (the check of a whole file), `inspect` (a look at the pages),
 //! `backup` (copies).
 //!
 //! Two paths explain the rest. A read goes `Database::begin_read`, `txn::read`, `tree`, `page`, and ends in a slice of the map. A

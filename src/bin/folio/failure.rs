@@ -57,6 +57,7 @@ impl Failure {
         match self {
             Failure::NotFound(what) | Failure::Unsound(what) | Failure::Outside(what) => what.clone(),
             Failure::Database(Error::Locked) => "locked by another process; close it there and try again".to_owned(),
+            Failure::Database(error @ Error::Io { source, .. }) => format!("{error}{}", advice(source)),
             Failure::Database(error) => error.to_string(),
             Failure::Line { number, failure } => format!("line {number}: {}", failure.message()),
             Failure::Interrupted => "interrupted; no file has changed".to_owned(),
@@ -96,5 +97,16 @@ impl From<io::Error> for Failure {
             io::ErrorKind::BrokenPipe => Failure::ClosedPipe,
             _ => Failure::Outside(format!("cannot write the output: {error}")),
         }
+    }
+}
+
+/// What to do about what the system refused, behind a semicolon, where that can be said.
+fn advice(refused: &io::Error) -> &'static str {
+    match refused.kind() {
+        io::ErrorKind::NotFound => "; check the path",
+        io::ErrorKind::PermissionDenied => "; check the permissions of the file and of its directory",
+        io::ErrorKind::IsADirectory => "; give the path of a file",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room on the disk",
+        _ => "",
     }
 }
