@@ -16,6 +16,9 @@ use super::map::{self, Region};
 use super::store::Store;
 use crate::error::{Error, Result};
 
+/// How many bytes are readied at once.
+const READY_LEN: u64 = 16 << 10;
+
 pub(crate) struct FileStore {
     file: File,
     boot_id: Option<[u8; 16]>,
@@ -253,7 +256,15 @@ impl Store for FileStore {
     /// Allocated blocks that were never written are marked so, and the first sync after a write waits for the file system's journal
     /// to say otherwise: twice as long as for a block that is written over. Zeros written ahead pay for many at once.
     fn ready(&self, at: u64, len: u64) -> io::Result<()> {
-        self.file.write_all_at(&vec![0; len as usize], at)
+        // In pieces, so that the cache does not keep it in folios that are large: single pages are to be written there.
+        let end = at + len;
+        let mut at = at;
+        while at < end {
+            let piece = (READY_LEN - at % READY_LEN).min(end - at);
+            self.file.write_all_at(&[0; READY_LEN as usize][..piece as usize], at)?;
+            at += piece;
+        }
+        Ok(())
     }
 
     fn region(&self, len: u64) -> io::Result<Region> {

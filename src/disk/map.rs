@@ -31,6 +31,10 @@ use crate::page::large::LargeRef;
 use crate::page::space_log::Extent;
 use crate::page::{self, PageNo, TxnId, is_slot};
 
+/// What is called cold of a folio that is to be split: a part of the least one that is worth it.
+#[cfg(target_os = "linux")]
+const SMALL_FOLIO_LEN: usize = 4096;
+
 /// A mapping, shared by whoever needs it.
 #[derive(Clone)]
 pub(crate) struct Region {
@@ -60,6 +64,21 @@ impl Region {
     pub(crate) fn len(&self) -> u64 {
         self.raw.len() as u64
     }
+
+    /// Asks the system to keep the bytes around `at` in small pieces of memory. Linux splits a large folio when a part of it is called
+    /// cold. Where it does not, nothing is lost but time.
+    #[cfg(target_os = "linux")]
+    fn split_folio(&self, at: u64) {
+        let at = at as usize & !(SMALL_FOLIO_LEN - 1);
+        if at + SMALL_FOLIO_LEN > self.raw.len() {
+            return;
+        }
+        // SAFETY: the range lies in the mapping (checked above), and the advice changes no byte of it.
+        let _unheard = unsafe { libc::madvise(self.raw.as_mut_ptr().add(at).cast(), SMALL_FOLIO_LEN, libc::MADV_COLD) };
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn split_folio(&self, _at: u64) {}
 
     /// Copies bytes into an anonymous region; out of bounds is a panic.
     pub(crate) fn write(&self, bytes: &[u8], at: u64) {
@@ -190,6 +209,11 @@ impl Map {
         let (known, written) = (Bits::new(pages)?, Bits::new(pages)?);
         let values = zeroed(pages).unwrap_or_default();
         Ok(Map { region, page_shift, limit, verify, opened, pages: known, written, values })
+    }
+
+    /// The bytes around `at` are to lie in small pieces of memory, since single pages there are about to be written.
+    pub(crate) fn split_folio(&self, at: u64) {
+        self.region.split_folio(at);
     }
 
     /// How many pages the address space has room for.

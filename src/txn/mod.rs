@@ -18,6 +18,7 @@ pub(crate) mod durable;
 pub(crate) mod extents;
 pub(crate) mod labels;
 mod pending;
+mod pieces;
 pub(crate) mod read;
 pub(crate) mod readers;
 pub(crate) mod recover;
@@ -37,6 +38,7 @@ use dirty::DirtyPages;
 use durable::Durable;
 use labels::Labels;
 use pending::HeldPages;
+use pieces::Pieces;
 use readers::Readers;
 use space::Space;
 
@@ -410,6 +412,7 @@ pub(crate) struct Writer {
     /// When snapshots that may still be pinned were committed, and their page counts.
     history: BTreeMap<TxnId, Committed>,
     staging: Box<[u8]>,
+    pieces: Pieces,
 }
 
 #[derive(Clone, Copy)]
@@ -437,6 +440,7 @@ impl Writer {
             synced_at: committed.at,
             history: BTreeMap::from([(fields.txn, committed)]),
             staging: Box::default(),
+            pieces: Pieces::default(),
             meta: recovered.meta,
         })
     }
