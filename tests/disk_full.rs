@@ -14,6 +14,8 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use folio::{Database, Durability, Error, Options, Result};
 use steps::{Model, Step, assert_sound, compare};
@@ -86,6 +88,18 @@ impl Disk {
         let len = ballast.metadata().unwrap().len();
         ballast.set_len(len.saturating_sub(left)).unwrap();
         ballast.sync_all().unwrap();
+    }
+
+    /// Removes a file, and returns when its room is there for others: a process that another test is starting may have a copy of a
+    /// descriptor of it for a moment.
+    fn remove(&self, name: &str) {
+        let before = fs2::available_space(self.path(".")).unwrap();
+        fs::remove_file(self.path(name)).unwrap();
+        let begun = Instant::now();
+        while fs2::available_space(self.path(".")).unwrap() <= before {
+            assert!(begun.elapsed().as_secs() < 60, "the room of {name} is not there again");
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Takes the ballast away.
@@ -223,7 +237,7 @@ fn commits_until_the_disk_is_full_and_on_again() {
             both.reopen();
             println!("{kind}: {n} entries of {value_len} bytes; {:?}", both.errors.0);
             drop(both);
-            fs::remove_file(disk.path("a.folio")).unwrap();
+            disk.remove("a.folio");
         }
     }
 }
@@ -263,7 +277,7 @@ fn a_database_on_a_full_disk_can_delete() {
             both.reopen();
             println!("{kind}: {} entries of {value_len} bytes; {:?}", keys.len(), both.errors.0);
             drop(both);
-            fs::remove_file(disk.path("a.folio")).unwrap();
+            disk.remove("a.folio");
         }
     }
 }
@@ -295,7 +309,7 @@ fn random_steps_while_the_room_on_the_disk_changes() {
             both.reopen();
             both.errors.0.into_iter().for_each(|(doing, count)| *errors.entry(doing).or_default() += count);
             drop(both.db);
-            fs::remove_file(disk.path("a.folio")).unwrap();
+            disk.remove("a.folio");
         }
         println!("{kind}: {done} of 300 steps; {errors:?}");
         assert!(errors.values().sum::<usize>() > 5);
