@@ -16,6 +16,9 @@ use super::map::{self, Region};
 use super::store::Store;
 use crate::error::{Error, Result};
 
+/// From this length on a write is on its way to the disk at once.
+const BULK_LEN: usize = 1 << 20;
+
 /// How many bytes are readied at once.
 const READY_LEN: u64 = 16 << 10;
 
@@ -228,7 +231,12 @@ impl Store for FileStore {
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
-        self.file.write_all_at(bytes, at)
+        self.file.write_all_at(bytes, at)?;
+        if bytes.len() >= BULK_LEN {
+            // The disk works while the next piece is made ready; else it would stand idle until the sync.
+            map::begin_writing(&self.file, at, bytes.len() as u64);
+        }
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -134,6 +134,17 @@ pub(crate) fn allocate(file: &File, _from: u64, len: u64) -> io::Result<()> {
     file.set_len(len)
 }
 
+/// Has the system begin to write a part of a file to the disk, and does not wait for it.
+#[cfg(target_os = "linux")]
+pub(crate) fn begin_writing(file: &File, at: u64, len: u64) {
+    // SAFETY: the descriptor is open as long as `file` is borrowed, and the call touches no memory of ours.
+    let _unheard =
+        unsafe { libc::sync_file_range(file.as_raw_fd(), at as i64, len as i64, libc::SYNC_FILE_RANGE_WRITE) };
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn begin_writing(_file: &File, _at: u64, _len: u64) {}
+
 fn to_usize(len: u64) -> io::Result<usize> {
     usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge.into())
 }
