@@ -6,21 +6,107 @@
 //!
 //! To add a data set: one line in [`DATA_SETS`].
 
+use std::fmt;
+
 use crate::engine::Result;
 
 /// The shape of the entries.
 #[derive(Debug, PartialEq, Eq)]
 pub struct DataSet {
     pub name: &'static str,
+    pub about: &'static str,
+    keys: Keys,
     /// At least 8, which is what makes keys unique.
     pub key_len: usize,
     pub value_len: usize,
+    pub run: Run,
+}
+
+/// What a key is made of.
+#[derive(Debug, PartialEq, Eq)]
+enum Keys {
+    /// Bytes that look random.
+    Random,
+    /// The index itself, as a big-endian integer of eight bytes: 0, 1, 2, ...
+    Dense,
+    /// An address on the web: one of 32 hosts, one of 16 sections, and 16 digits.
+    Text,
+}
+
+/// What is run on a data set unless workloads are asked for by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// All workloads.
+    Everything,
+    /// Loads, gets and scans.
+    Shape,
+    /// The same, with a fifth of the entries.
+    ShapeOfFew,
+    /// Values that are written in one transaction and read, 64 of them.
+    Large,
 }
 
 pub const DATA_SETS: &[DataSet] = &[
-    DataSet { name: "24+150", key_len: 24, value_len: 150 },
-    DataSet { name: "24+1000", key_len: 24, value_len: 1000 },
+    DataSet {
+        name: "24+150",
+        about: "random keys of 24 bytes, values of 150",
+        keys: Keys::Random,
+        key_len: 24,
+        value_len: 150,
+        run: Run::Everything,
+    },
+    DataSet {
+        name: "8+8-dense",
+        about: "big-endian integers without gaps, values of 8 bytes",
+        keys: Keys::Dense,
+        key_len: 8,
+        value_len: 8,
+        run: Run::Shape,
+    },
+    DataSet {
+        name: "8+8-random",
+        about: "random keys of 8 bytes, values of 8",
+        keys: Keys::Random,
+        key_len: 8,
+        value_len: 8,
+        run: Run::Shape,
+    },
+    DataSet {
+        name: "text+60",
+        about: "addresses on the web of 48 bytes with long shared prefixes, values of 60",
+        keys: Keys::Text,
+        key_len: 48,
+        value_len: 60,
+        run: Run::Shape,
+    },
+    DataSet {
+        name: "16+1000",
+        about: "random keys of 16 bytes, values of 1,000",
+        keys: Keys::Random,
+        key_len: 16,
+        value_len: 1000,
+        run: Run::ShapeOfFew,
+    },
+    DataSet {
+        name: "1MiB",
+        about: "random keys of 24 bytes, values of 1 MiB",
+        keys: Keys::Random,
+        key_len: 24,
+        value_len: 1 << 20,
+        run: Run::Large,
+    },
 ];
+
+/// Entries of the data set of large values, however many there are of others.
+const LARGE_ENTRIES: usize = 64;
+
+/// The words of a text key, of the same length each.
+const HOSTS: &[u8; 32 * 4] = b"\
+    bankbikebirdboatbookcampcapecavechatcitycodecovedatadockdocsdune\
+    facefarmfilmfoodfordgamegatehomelakemailmapsnewspeakreefroadshop";
+const SECTIONS: &[u8; 16 * 8] = b"\
+    archivesarticlescommentscontactsdownloadepisodesjournalsinvoices\
+    packagesmessagespreviewsproductsprofilesprojectsreleasessettings";
 
 /// Indices from here on are never stored: their keys are the ones to miss.
 pub const MISSING: u64 = 1 << 40;
@@ -66,6 +152,17 @@ pub fn words(bytes: &[u8]) -> u64 {
     if rest.is_empty() { sum } else { sum.wrapping_add(u64::from_le_bytes(*last)) }
 }
 
+/// Writes an address whose digits are `number`; its host and section follow from the number too.
+fn text(number: u64, key: &mut [u8]) {
+    let bits = mix(number) as usize;
+    key.copy_from_slice(b"https://host.example/sections/id0123456789abcdef");
+    key[8..12].copy_from_slice(&HOSTS[bits % 32 * 4..][..4]);
+    key[21..29].copy_from_slice(&SECTIONS[bits / 32 % 16 * 8..][..8]);
+    for (digit, shift) in key[32..].iter_mut().zip((0..64).step_by(4).rev()) {
+        *digit = b"0123456789abcdef"[(number >> shift & 15) as usize];
+    }
+}
+
 fn short(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |sum, &byte| sum << 8 | u64::from(byte))
 }
@@ -78,14 +175,35 @@ impl DataSet {
         })
     }
 
+    /// Those that the names mean, a comma between them; `all` means each of them.
+    pub fn all_named(names: &[String]) -> Result<Vec<&'static DataSet>> {
+        if names.iter().any(|name| name == "all") {
+            return Ok(DATA_SETS.iter().collect());
+        }
+        names.iter().map(|name| DataSet::named(name)).collect()
+    }
+
     pub fn entry_len(&self) -> usize {
         self.key_len + self.value_len
     }
 
-    /// Writes the key of `index`. The first word is one-to-one in the index.
+    /// How many entries to load where a run asks for `entries`.
+    pub fn entries(&self, entries: usize) -> usize {
+        match self.run {
+            Run::Everything | Run::Shape => entries,
+            Run::ShapeOfFew => entries.div_ceil(5),
+            Run::Large => LARGE_ENTRIES,
+        }
+    }
+
+    /// Writes the key of `index`. What makes it is one-to-one in the index.
     pub fn key_into(&self, seed: u64, index: u64, key: &mut [u8]) {
         let first = mix(mix(seed).wrapping_add(index));
-        fill(key, |at| if at == 0 { first } else { mix(first ^ at.wrapping_mul(GOLDEN)) });
+        match self.keys {
+            Keys::Random => fill(key, |at| if at == 0 { first } else { mix(first ^ at.wrapping_mul(GOLDEN)) }),
+            Keys::Dense => key.copy_from_slice(&index.to_be_bytes()),
+            Keys::Text => text(first, key),
+        }
     }
 
     /// Writes the value of `key` in its `version`; into a shorter slice, the start of it.
@@ -159,9 +277,7 @@ fn hash(key: &[u8], value: &[u8]) -> u64 {
 pub struct Data {
     pub set: &'static DataSet,
     pub seed: u64,
-    /// The keys in the order of their indices, which is random, end to end.
-    pub keys: Vec<u8>,
-    /// The same keys in their own order.
+    /// The keys in their own order, end to end.
     pub sorted: Vec<u8>,
     pub digest: Digest,
     /// Place i holds the sum of the [`head`]s of the first i entries in order of key.
@@ -187,7 +303,25 @@ impl Data {
             digest.add(key, &value);
             heads_below.push(digest.heads);
         }
-        Data { set, seed, keys, sorted, digest, heads_below }
+        Data { set, seed, sorted, digest, heads_below }
+    }
+
+    /// Which index comes at this place when the entries are loaded in random order.
+    pub fn arrival(&self, at: usize) -> u64 {
+        match self.set.keys {
+            Keys::Random | Keys::Text => at as u64,
+            Keys::Dense => shuffled(at as u64, self.entries() as u64),
+        }
+    }
+
+    /// Writes the key of an index.
+    pub fn key_into(&self, index: u64, key: &mut [u8]) {
+        self.set.key_into(self.seed, index, key);
+    }
+
+    /// Writes the key of a random entry.
+    pub fn random_key_into(&self, random: &mut fastrand::Rng, key: &mut [u8]) {
+        self.key_into(random.u64(..self.entries() as u64), key);
     }
 
     pub fn entries(&self) -> usize {
@@ -217,16 +351,59 @@ impl Data {
     }
 }
 
+/// A permutation of the numbers below `count` that looks random: one of the next power of two, taken again and again
+/// until it leads back below `count`.
+fn shuffled(number: u64, count: u64) -> u64 {
+    let mask = count.next_power_of_two() - 1;
+    let half = (mask.count_ones() / 2).max(1);
+    let mut number = number;
+    loop {
+        for factor in [GOLDEN, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb] {
+            number ^= number >> half;
+            number = number.wrapping_mul(factor | 1) & mask;
+        }
+        number ^= number >> half;
+        if number < count {
+            return number;
+        }
+    }
+}
+
+/// What a planned write does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// With even odds an overwrite of a random entry or an insert of a new one.
+    Put,
+    Overwrite,
+    Insert,
+    /// Of each entry at most once.
+    Delete,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Change::Put => "put",
+            Change::Overwrite => "overwrite",
+            Change::Insert => "insert",
+            Change::Delete => "delete",
+        })
+    }
+}
+
 /// What has become of the entries since the load.
 pub struct Changes {
     /// The version of each key by its index; inserted keys follow the loaded ones.
     versions: Vec<u32>,
+    /// Indices in the order in which they are deleted, and how many of them are.
+    doomed: Vec<u32>,
+    deleted: usize,
     pub digest: Digest,
 }
 
-/// Puts that are ready to be made, so that no time goes into making them up. The memory is taken once, for the largest
+/// Writes that are ready to be made, so that no time goes into making them up. The memory is taken once, for the largest
 /// plan, so that none of it is mistaken for the engine's.
-pub struct Puts {
+pub struct Plan {
     set: &'static DataSet,
     indices: Vec<u64>,
     keys: Vec<u8>,
@@ -236,7 +413,9 @@ pub struct Puts {
 impl Changes {
     pub fn new(data: &Data) -> Changes {
         let versions = Vec::with_capacity(data.entries() * 2);
-        let mut changes = Changes { versions, digest: Digest::default() };
+        // Ones, not zeros: zeroed memory is only promised by the kernel until it is written to.
+        let doomed = vec![1; data.entries()];
+        let mut changes = Changes { versions, doomed, deleted: 0, digest: Digest::default() };
         changes.reset(data);
         changes
     }
@@ -245,47 +424,77 @@ impl Changes {
     pub fn reset(&mut self, data: &Data) {
         self.versions.clear();
         self.versions.resize(data.entries(), 0);
+        self.deleted = 0;
         self.digest = data.digest;
     }
 
-    /// Thinks of `count` puts, each with even odds an overwrite of a random key or an insert of a new one, and counts
-    /// them as made.
-    pub fn plan(&mut self, data: &Data, count: usize, random: &mut fastrand::Rng, puts: &mut Puts) {
+    /// Whether entries were deleted: others can no longer be overwritten.
+    pub fn has_deleted(&self) -> bool {
+        self.deleted > 0
+    }
+
+    /// Thinks of `count` changes and counts them as made.
+    pub fn plan(&mut self, data: &Data, change: Change, count: usize, random: &mut fastrand::Rng, plan: &mut Plan) {
         let set = data.set;
-        puts.indices.clear();
-        puts.keys.resize(count * set.key_len, 0);
-        puts.values.resize(count * set.value_len, 0);
-        let keys = puts.keys.chunks_exact_mut(set.key_len);
-        let values = puts.values.chunks_exact_mut(set.value_len);
+        if change == Change::Delete && self.deleted == 0 {
+            (0..).zip(&mut self.doomed).for_each(|(index, doomed)| *doomed = index);
+            random.shuffle(&mut self.doomed);
+        }
+        plan.indices.clear();
+        plan.keys.resize(count * set.key_len, 0);
+        plan.values.resize(count * set.value_len, 0);
+        let keys = plan.keys.chunks_exact_mut(set.key_len);
+        let values = plan.values.chunks_exact_mut(set.value_len);
         for (key, value) in keys.zip(values) {
-            let overwrite = random.bool();
-            let index = if overwrite { random.usize(..self.versions.len()) } else { self.versions.len() };
-            set.key_into(data.seed, index as u64, key);
-            if overwrite {
-                set.value_into(key, self.versions[index], value);
+            let index = match change {
+                Change::Delete => self.doomed[self.deleted] as usize,
+                Change::Put if random.bool() => random.usize(..self.versions.len()),
+                Change::Overwrite => random.usize(..self.versions.len()),
+                Change::Put | Change::Insert => self.versions.len(),
+            };
+            data.key_into(index as u64, key);
+            if let Some(version) = self.versions.get_mut(index) {
+                set.value_into(key, *version, value);
                 self.digest.remove(key, value);
-                self.versions[index] += 1;
+                *version += 1;
             } else {
                 self.versions.push(0);
             }
-            set.value_into(key, self.versions[index], value);
-            self.digest.add(key, value);
-            puts.indices.push(index as u64);
+            if change == Change::Delete {
+                self.deleted += 1;
+            } else {
+                set.value_into(key, self.versions[index], value);
+                self.digest.add(key, value);
+            }
+            plan.indices.push(index as u64);
         }
     }
 
-    /// The value that `index` must have now.
+    /// The value that `index` must have now, were it not deleted.
     pub fn value(&self, data: &Data, index: u64, key: &[u8]) -> Vec<u8> {
         data.set.value(key, self.versions[index as usize])
     }
 }
 
-impl Puts {
-    /// Room for plans of up to `count` puts.
-    pub fn new(set: &'static DataSet, count: usize) -> Puts {
-        // Ones, not zeros: zeroed memory is only promised by the kernel until it is written to.
+impl Plan {
+    /// Room for plans of up to `count` changes.
+    pub fn new(set: &'static DataSet, count: usize) -> Plan {
         let (keys, values) = (vec![1; count * set.key_len], vec![1; count * set.value_len]);
-        Puts { set, indices: vec![1; count], keys, values }
+        Plan { set, indices: vec![1; count], keys, values }
+    }
+
+    /// All entries as they are loaded, in place of changes.
+    pub fn load(&mut self, data: &Data) {
+        self.indices.clear();
+        self.indices.extend(0..data.entries() as u64);
+        self.keys.resize(data.entries() * self.set.key_len, 0);
+        self.values.resize(data.entries() * self.set.value_len, 0);
+        let values = self.values.chunks_exact_mut(self.set.value_len);
+        for ((&index, key), value) in self.indices.iter().zip(self.keys.chunks_exact_mut(self.set.key_len)).zip(values)
+        {
+            data.key_into(index, key);
+            self.set.value_into(key, 0, value);
+        }
     }
 
     pub fn len(&self) -> usize {
@@ -296,7 +505,7 @@ impl Puts {
         self.keys.chunks_exact(self.set.key_len).zip(self.values.chunks_exact(self.set.value_len))
     }
 
-    /// The indices and keys that were put.
+    /// The indices and keys that are changed.
     pub fn keys(&self) -> impl Iterator<Item = (u64, &[u8])> {
         self.indices.iter().copied().zip(self.keys.chunks_exact(self.set.key_len))
     }
@@ -304,6 +513,8 @@ impl Puts {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn data() -> Data {
@@ -350,18 +561,52 @@ mod tests {
     fn a_digest_follows_the_puts() {
         let data = data();
         let mut changes = Changes::new(&data);
-        let mut puts = Puts::new(data.set, 500);
-        changes.plan(&data, 500, &mut fastrand::Rng::with_seed(1), &mut puts);
-        let mut model: std::collections::BTreeMap<_, _> =
-            data.keys.chunks_exact(data.set.key_len).map(|key| (key.to_vec(), data.set.value(key, 0))).collect();
-        model.extend(puts.iter().map(|(key, value)| (key.to_vec(), value.to_vec())));
-        let mut digest = Digest::default();
-        for (key, value) in &model {
-            digest.add(key, value);
+        let mut plan = Plan::new(data.set, 500);
+        let mut random = fastrand::Rng::with_seed(1);
+        let mut model: BTreeMap<_, _> =
+            data.sorted.chunks_exact(data.set.key_len).map(|key| (key.to_vec(), data.set.value(key, 0))).collect();
+        for change in [Change::Put, Change::Overwrite, Change::Insert] {
+            changes.plan(&data, change, 500, &mut random, &mut plan);
+            model.extend(plan.iter().map(|(key, value)| (key.to_vec(), value.to_vec())));
+            assert_eq!(digest(&model), changes.digest, "{change}");
+            for (index, key) in plan.keys() {
+                assert_eq!(model[key], changes.value(&data, index, key), "{change}");
+            }
         }
-        assert_eq!(digest, changes.digest);
-        for (index, key) in puts.keys() {
-            assert_eq!(model[key], changes.value(&data, index, key));
+        for _ in 0..2 {
+            changes.plan(&data, Change::Delete, 300, &mut random, &mut plan);
+            plan.keys().for_each(|(_, key)| assert!(model.remove(key).is_some()));
+            assert_eq!(digest(&model), changes.digest);
+        }
+    }
+
+    fn digest(model: &BTreeMap<Vec<u8>, Vec<u8>>) -> Digest {
+        let mut digest = Digest::default();
+        model.iter().for_each(|(key, value)| digest.add(key, value));
+        digest
+    }
+
+    #[test]
+    fn every_data_set_has_keys_that_differ() {
+        for set in DATA_SETS {
+            let data = Data::new(set, 7, 1000.min(set.entries(5000)));
+            let mut arrivals: Vec<_> = (0..data.entries()).map(|at| data.arrival(at)).collect();
+            arrivals.sort_unstable();
+            assert!(arrivals.into_iter().eq(0..data.entries() as u64), "{}", set.name);
+            for place in 1..data.entries() {
+                assert!(data.key_at(place - 1) < data.key_at(place), "{}", set.name);
+            }
+        }
+    }
+
+    #[test]
+    fn text_keys_are_text() {
+        let set = DataSet::named("text+60").unwrap();
+        let mut key = vec![0; set.key_len];
+        for index in 0..1000 {
+            set.key_into(7, index, &mut key);
+            assert!(key.is_ascii() && key.starts_with(b"https://"), "{}", key.escape_ascii());
+            assert_eq!(&key[12..21], b".example/", "{}", key.escape_ascii());
         }
     }
 }

@@ -13,11 +13,19 @@ use heed::{WithTls, WithoutTls};
 use crate::folio::Folio;
 use crate::lmdb::Lmdb;
 
+/// The version of a crate that this program was built with.
+pub fn version_of(name: &str) -> &'static str {
+    let lock = include_str!("../Cargo.lock");
+    let mut lines = lock.lines().skip_while(|line| line.strip_prefix("name = ") != Some(&format!("{name:?}")));
+    let version = lines.nth(1).and_then(|line| line.strip_prefix("version = "));
+    version.map_or("unknown", |version| version.trim_matches('"'))
+}
+
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// How many keys one [`Reader::read_batch`] looks up.
-pub const BATCH: usize = 16;
+pub const BATCH: usize = 32;
 
 /// When a commit returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +52,12 @@ pub struct Settings {
 }
 
 /// A database of one engine, open. Files go into a directory that nothing else uses.
-pub trait Engine: Sized + 'static {
+pub trait Engine: Sized + Sync + 'static {
     /// The name in the report.
     const TITLE: &'static str;
+
+    /// Workloads that it cannot do; the report says "n/a" there, and `about` says why.
+    const LACKS: &'static [&'static str] = &[];
 
     type Reader<'txn>: Reader;
     type Writer<'txn>: Writer;
@@ -54,7 +65,8 @@ pub trait Engine: Sized + 'static {
     /// Version and settings, for the head of the report: what a reader must know to judge the figures.
     fn about(settings: &Settings) -> String;
 
-    /// Opens the database in `dir`, which exists, and creates it when `dir` is empty. Commits are durable.
+    /// Opens the database in `dir`, which exists, and creates it when `dir` is empty. Commits are durable. To drop the
+    /// engine closes the database.
     fn open(dir: &Path, settings: &Settings) -> Result<Self>;
 
     /// How commits from now on behave. A change back to durable also syncs what relaxed commits have left.
@@ -99,6 +111,9 @@ pub trait Writer {
     fn append(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.put(key, value)
     }
+
+    /// Deletes an entry that is there.
+    fn delete(&mut self, key: &[u8]) -> Result<()>;
 }
 
 /// Something to be done with an engine that is chosen by name: a closure generic over the engine.

@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use memmap2::Mmap;
@@ -16,9 +16,10 @@ use memmap2::Mmap;
 use crate::data::words;
 use crate::engine::Result;
 use crate::worker::{Figure, Unit, Worker};
-use crate::workload::{Effort, median};
+use crate::workload::{Effort, median, settle};
 
-pub const NAMES: &[&str] = &["touch-dependent", "touch-independent", "read-mapped", "write-sync"];
+pub const NAMES: &[&str] =
+    &["touch-dependent", "touch-independent", "copy", "read-mapped", "write-sync", "write-sync-twice", "new-file"];
 
 const PAGE: usize = 4096;
 const LINE: usize = 64;
@@ -26,8 +27,14 @@ const LINE: usize = 64;
 const LAPS: usize = PAGE / LINE;
 /// 300 MB.
 const PAGES: usize = 300_000_000 / PAGE;
+/// Bytes that are copied in memory, far more than the caches hold.
+const COPY_LEN: usize = 64 << 20;
+/// Bytes of a new file, and of one write to it.
+const FILE_LEN: usize = 256 << 20;
+const WRITE_LEN: usize = 1 << 20;
 
 pub struct Floors {
+    dir: PathBuf,
     least: Duration,
     syncs: usize,
     map: Mmap,
@@ -54,7 +61,7 @@ impl Floors {
         std::fs::write(&path, vec![1; 16 << 20])?;
         let written = File::options().write(true).open(&path)?;
         written.sync_all()?;
-        Ok(Floors { least: effort.least, syncs: effort.syncs, map, order, written })
+        Ok(Floors { dir: dir.to_owned(), least: effort.least, syncs: effort.syncs, map, order, written })
     }
 }
 
@@ -142,19 +149,53 @@ impl Floors {
         }
     }
 
-    fn write_sync(&self, round: u64) -> Result<f64> {
+    fn copy(&self) -> f64 {
+        let from = vec![1u8; COPY_LEN];
+        let mut to = vec![2u8; COPY_LEN];
+        let mut bytes = 0;
+        let start = Instant::now();
+        loop {
+            to.copy_from_slice(std::hint::black_box(&from));
+            std::hint::black_box(&mut to);
+            bytes += COPY_LEN;
+            let elapsed = start.elapsed();
+            if elapsed >= self.least {
+                return bytes as f64 / elapsed.as_secs_f64() / 1e9;
+            }
+        }
+    }
+
+    /// What a commit of one page takes with this many syncs, a page before each.
+    fn write_sync(&self, writes: usize, round: u64) -> Result<f64> {
         let pages = self.written.metadata()?.len() / PAGE as u64;
         let mut random = fastrand::Rng::with_seed(round);
         let mut times = Vec::with_capacity(self.syncs);
         for sync in 0..self.syncs {
             let bytes = [sync as u8; PAGE];
-            let at = random.u64(..pages) * PAGE as u64;
             let start = Instant::now();
-            self.written.write_all_at(&bytes, at)?;
-            self.written.sync_data()?;
+            for _ in 0..writes {
+                let at = random.u64(..pages) * PAGE as u64;
+                self.written.write_all_at(&bytes, at)?;
+                self.written.sync_data()?;
+            }
             times.push(start.elapsed().as_secs_f64() * 1e6);
         }
         Ok(median(&mut times))
+    }
+
+    fn new_file(&self) -> Result<f64> {
+        let path = self.dir.join("new");
+        let bytes = vec![1; WRITE_LEN];
+        settle(&self.dir)?;
+        let start = Instant::now();
+        let mut file = File::create(&path)?;
+        for _ in 0..FILE_LEN / WRITE_LEN {
+            file.write_all(&bytes)?;
+        }
+        file.sync_data()?;
+        let elapsed = start.elapsed();
+        std::fs::remove_file(path)?;
+        Ok(FILE_LEN as f64 / elapsed.as_secs_f64() / 1e9)
     }
 }
 
@@ -170,10 +211,13 @@ impl Worker for Floors {
             "touch-independent" => {
                 Figure::new("page touch, independent (300 MB mapped)", Unit::Nanoseconds, self.touch_independent())
             }
+            "copy" => Figure::new("memcpy of 64 MiB", Unit::Gigabytes, self.copy()),
             "read-mapped" => Figure::new("mapped sequential read", Unit::Gigabytes, self.read_mapped()),
             "write-sync" => {
-                Figure::new("pwrite 4 KiB + fdatasync, median", Unit::Microseconds, self.write_sync(round)?)
+                Figure::new("pwrite 4 KiB + fdatasync, median", Unit::Microseconds, self.write_sync(1, round)?)
             }
+            "write-sync-twice" => Figure::new("the same twice, median", Unit::Microseconds, self.write_sync(2, round)?),
+            "new-file" => Figure::new("new file of 256 MiB + fdatasync", Unit::Gigabytes, self.new_file()?),
             _ => return Err(format!("no floor is called {name}").into()),
         }])
     }

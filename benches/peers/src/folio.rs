@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::engine::{BATCH, Direction, Durability, Engine, Reader, Result, Settings, Writer};
+use crate::engine::{BATCH, Direction, Durability, Engine, Reader, Result, Settings, Writer, version_of};
 
 const BUCKET: &str = "entries";
 
@@ -34,9 +34,10 @@ impl Engine for Folio {
             None => "dirty_limit at its default".to_owned(),
         };
         format!(
-            "this tree, with its defaults: checksums on (Verify::Once), one named bucket, {dirty_limit}. \
+            "{}, this tree, with its defaults: checksums on (Verify::Once), one named bucket, {dirty_limit}. \
              Durable: Durability::Durable. Relaxed: Durability::Relaxed, which still syncs by itself each time \
-             sync_bytes of unsynced data have gathered."
+             sync_bytes of unsynced data have gathered.",
+            version_of("folio")
         )
     }
 
@@ -47,7 +48,9 @@ impl Engine for Folio {
         }
         let db = options.open(dir.join("entries.folio"))?;
         // The bucket exists from the start, so that a transaction of the workloads never has to create it.
-        db.exec(|txn| txn.bucket_mut(BUCKET).map(drop))?;
+        if !db.view(|txn| Ok(txn.bucket(BUCKET)?.is_some()))? {
+            db.exec(|txn| txn.bucket_mut(BUCKET).map(drop))?;
+        }
         Ok(Folio { db, durability: folio::Durability::Durable })
     }
 
@@ -120,5 +123,10 @@ impl Writer for FolioWriter<'_> {
 
     fn append(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         Ok(self.bucket.append(key, value)?)
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<()> {
+        self.bucket.delete(key)?;
+        Ok(())
     }
 }

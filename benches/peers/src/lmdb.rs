@@ -14,7 +14,7 @@ use heed::{
     WithoutTls, lmdb_version,
 };
 
-use crate::engine::{Direction, Durability, Engine, Error, Reader, Result, Settings, Writer};
+use crate::engine::{Direction, Durability, Engine, Error, Reader, Result, Settings, Writer, version_of};
 
 type Entries = Database<'static, Bytes, Bytes>;
 
@@ -94,12 +94,13 @@ impl<T: Slots> Engine for Lmdb<T> {
             None => "",
         };
         format!(
-            "{}.{}.{} through heed, the unnamed database, {}, {readahead}{dirty_limit}. \
+            "{}.{}.{} through heed {}, the unnamed database, {}, {readahead}{dirty_limit}. \
              Durable: the default flags, two syncs a commit. Relaxed: MDB_NOSYNC and MDB_NOMETASYNC, which never sync \
              and after a power cut may leave a damaged file.",
             version.major,
             version.minor,
             version.patch,
+            version_of("heed"),
             T::ABOUT,
         )
     }
@@ -115,12 +116,13 @@ impl<T: Slots> Engine for Lmdb<T> {
             }
             options.open(dir)?
         };
-        let txn = env.write_txn()?;
+        // The unnamed database is always there, so that opening it writes nothing.
         let entries = env
-            .create_databases_and_commit(txn, |opener, txn| -> Result<_, Error> {
-                Ok(CommitOrAbort::<_, ()>::Commit(opener.create_database::<Bytes, Bytes>(txn, None)?))
+            .open_databases_and_commit(env.read_txn()?, |opener, txn| -> Result<_, Error> {
+                Ok(CommitOrAbort::<_, ()>::Commit(opener.open_database::<Bytes, Bytes>(T::plain(txn), None)?))
             })?
-            .unwrap_commit();
+            .unwrap_commit()
+            .ok_or("the unnamed database is not there")?;
         Ok(Lmdb { env, entries })
     }
 
@@ -187,5 +189,10 @@ impl Writer for LmdbWriter<'_> {
 
     fn append(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         Ok(self.entries.put_with_flags(&mut self.txn, PutFlags::APPEND, key, value)?)
+    }
+
+    fn delete(&mut self, key: &[u8]) -> Result<()> {
+        self.entries.delete(&mut self.txn, key)?;
+        Ok(())
     }
 }

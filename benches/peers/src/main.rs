@@ -1,8 +1,9 @@
 //! Peers: folio and other embedded stores side by side, on the same data, doing the same work.
 //!
-//!     cargo run --release                      everything: some minutes, a few GB of disk
-//!     cargo run --release -- --quick           fewer entries and rounds: under a minute
-//!     cargo run --release -- --only get        the workloads whose names contain "get"
+//!     cargo run --release                      everything: half an hour, 10 GB of disk
+//!     cargo run --release -- --quick           fewer entries and rounds: two minutes
+//!     cargo run --release -- --engines lmdb,folio --data-set 24+150 --only get,range
+//!     cargo run --release -- --engines lmdb,folio --data-set 24+150 --entries 50000000 --only get-hit --apart
 //!     cargo run --release -- big-load --engine folio --gib 4 --dirty-limit-mib 64
 //!     cargo run --release -- bloat             how far files grow while snapshots are held
 //!     cargo run --release -- diff --entries 10000000
@@ -11,7 +12,7 @@
 //! Each engine runs in a process of its own that lives through all rounds. The parent (`rounds.rs`) tells them over
 //! pipes which workload to run, one engine at a time, in turns; takes the medians; and prints a Markdown table or JSON
 //! (`report.rs`). Floors of the machine are measured in the same rounds (`floors.rs`). The workloads and how their
-//! answers are checked stand in `workload.rs`, the data in `data.rs`, and what an engine must offer in `engine.rs`.
+//! answers are checked stand in `workload/`, the data in `data.rs`, and what an engine must offer in `engine.rs`.
 //! Linux only: memory is read from `/proc`.
 
 mod big_load;
@@ -43,7 +44,7 @@ use crate::diff::Diff;
 use crate::engine::{Engine, Result, Visit, with_engine};
 use crate::floors::Floors;
 use crate::group_commit::GroupCommit;
-use crate::report::{Head, Machine};
+use crate::report::{Head, Report, Table};
 use crate::rounds::{FLOORS, Plan};
 use crate::worker::{Hello, serve};
 use crate::workload::{Bench, settings};
@@ -75,22 +76,25 @@ enum Command {
 
 #[derive(Args)]
 struct RunArgs {
-    /// Engines to run; the ratios are against the first
-    #[arg(long, value_delimiter = ',', default_value = "lmdb,folio")]
+    /// Engines to run; the ratios are against the first [default: all but lmdb-tls]
+    #[arg(long, value_delimiter = ',')]
     engines: Vec<String>,
-    /// Key and value length of the entries
-    #[arg(long, default_value = "24+150")]
-    data_set: String,
-    /// Entries to load [default: 1000000, quick: 200000]
+    /// Data sets, by name, or all
+    #[arg(long, value_delimiter = ',', default_value = "all")]
+    data_set: Vec<String>,
+    /// Entries to load; a fifth of them where they are long [default: 1000000, quick: 100000]
     #[arg(long)]
     entries: Option<usize>,
-    /// Rounds to take the median of [default: 5, quick: 3]
+    /// Rounds to take the median of [default: 3, quick: 1]
     #[arg(long)]
     rounds: Option<u64>,
-    /// Fewer entries, fewer rounds and shorter loops: under a minute, and less exact
+    /// Fewer entries, fewer rounds and shorter loops: two minutes, and less exact
     #[arg(long)]
     quick: bool,
-    /// Only the workloads whose names contain one of these
+    /// Run all rounds of an engine before the next one, for data that does not fit into memory once for each engine
+    #[arg(long)]
+    apart: bool,
+    /// Only the workloads whose names contain one of these, on each of the data sets
     #[arg(long, value_delimiter = ',', value_name = "SUBSTRING")]
     only: Vec<String>,
     #[arg(long, default_value_t = 1)]
@@ -113,7 +117,7 @@ struct BigLoadArgs {
     /// Memory that the transaction may use, where the engine can be told
     #[arg(long, default_value_t = 64)]
     dirty_limit_mib: usize,
-    #[arg(long, default_value = "24+1000")]
+    #[arg(long, default_value = "16+1000")]
     data_set: String,
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -257,29 +261,50 @@ fn directory(asked: Option<&Path>) -> Result<TempDir> {
 }
 
 fn run(args: &RunArgs) -> Result<()> {
-    rounds::known(&args.engines)?;
-    let set = DataSet::named(&args.data_set)?;
-    let entries = args.entries.unwrap_or(if args.quick { 200_000 } else { 1_000_000 });
-    let rounds = args.rounds.unwrap_or(if args.quick { 3 } else { 5 });
-    if entries == 0 || rounds == 0 {
+    let engines = match args.engines.as_slice() {
+        [] => engine::NAMES.iter().filter(|&&name| name != "lmdb-tls").map(|&name| name.to_owned()).collect(),
+        engines => engines.to_vec(),
+    };
+    rounds::known(&engines)?;
+    let asked = args.entries.unwrap_or(if args.quick { 100_000 } else { 1_000_000 });
+    let rounds = args.rounds.unwrap_or(if args.quick { 1 } else { 3 });
+    if asked == 0 || rounds == 0 {
         return Err("give at least one entry and one round".into());
     }
-    let plan = Plan { engines: args.engines.clone(), workloads: rounds::chosen(&args.only)?, rounds };
+    let sets = DataSet::all_named(&args.data_set)?.into_iter().map(|set| (set, workload::chosen(set.run, &args.only)));
+    let sets: Vec<_> = sets.filter(|(_, workloads)| !workloads.is_empty()).collect();
+    if sets.is_empty() {
+        let names: Vec<_> = workload::names().collect();
+        return Err(format!("no workload fits; there are: {}", names.join(", ")).into());
+    }
+
     let dir = directory(args.dir.as_deref())?;
-    let outcome = rounds::run(&plan, dir.path(), |engine, dir| WorkerArgs {
-        engine: engine.to_owned(),
-        data_set: set.name.to_owned(),
-        entries,
-        seed: args.seed,
-        dir: dir.to_owned(),
-        quick: args.quick,
-    })?;
-    let machine = Machine::of(dir.path())?;
-    let head = Head { data_set: set.name.to_owned(), entries, rounds, seed: args.seed, machine };
+    let head = Head::new(rounds, args.seed, dir.path())?;
+    let mut report = Report { head, engines: Vec::new(), data_sets: Vec::new(), floors: Vec::new() };
+    for (set, workloads) in sets {
+        let entries = set.entries(asked);
+        let first = report.engines.is_empty();
+        let plan = Plan { engines: engines.clone(), workloads, rounds, has_floors: first, is_apart: args.apart };
+        eprintln!("{entries} entries of {}", set.name);
+        let dir = dir.path().join(set.name);
+        std::fs::create_dir(&dir)?;
+        let outcome = rounds::run(&plan, &dir, |engine, dir| WorkerArgs {
+            engine: engine.to_owned(),
+            data_set: set.name.to_owned(),
+            entries,
+            seed: args.seed,
+            dir: dir.to_owned(),
+            quick: args.quick,
+        })?;
+        if first {
+            (report.engines, report.floors) = (outcome.engines, outcome.floors);
+        }
+        report.data_sets.push(Table { data_set: set.name, about: set.about, entries, rows: outcome.rows });
+    }
     if args.json {
-        println!("{}", report::json(&head, &outcome)?);
+        println!("{}", report.json()?);
     } else {
-        print!("{}", report::markdown(&head, &outcome));
+        print!("{}", report.markdown());
     }
     Ok(dir.close()?)
 }

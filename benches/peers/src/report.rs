@@ -1,22 +1,59 @@
 //! The report: a Markdown table or JSON, with what is needed to judge the figures.
 
+use std::env;
 use std::fs;
 use std::path::Path;
 
 use serde::Serialize;
 
 use crate::engine::Result;
-use crate::rounds::{Outcome, Row};
+use crate::rounds::{About, Row};
 use crate::worker::Unit;
+
+/// The engine that the others are the peers of.
+const OURS: &str = "folio";
+
+/// All that a run has found out.
+#[derive(Serialize)]
+pub struct Report {
+    #[serde(flatten)]
+    pub head: Head,
+    pub engines: Vec<About>,
+    pub data_sets: Vec<Table>,
+    pub floors: Vec<Row>,
+}
+
+/// The figures of one data set.
+#[derive(Serialize)]
+pub struct Table {
+    pub data_set: &'static str,
+    pub about: &'static str,
+    pub entries: usize,
+    pub rows: Vec<Row>,
+}
 
 /// The circumstances of a run.
 #[derive(Serialize)]
 pub struct Head {
-    pub data_set: String,
-    pub entries: usize,
+    pub date: String,
+    pub command: String,
     pub rounds: u64,
     pub seed: u64,
     pub machine: Machine,
+}
+
+impl Head {
+    /// Now, here, and with this command line, for files in `dir`.
+    pub fn new(rounds: u64, seed: u64, dir: &Path) -> Result<Head> {
+        let args: Vec<_> = env::args().skip(1).collect();
+        Ok(Head {
+            date: jiff::Zoned::now().date().to_string(),
+            command: format!("cargo run --release -- {}", args.join(" ")).trim_end_matches(['-', ' ']).to_owned(),
+            rounds,
+            seed,
+            machine: Machine::of(dir)?,
+        })
+    }
 }
 
 #[derive(Serialize)]
@@ -65,69 +102,92 @@ pub fn in_memory(dir: &Path) -> Result<bool> {
     Ok(i128::from(rustix::fs::statfs(dir)?.f_type) == TMPFS)
 }
 
-pub fn json(head: &Head, outcome: &Outcome) -> Result<String> {
-    #[derive(Serialize)]
-    struct Report<'a> {
-        #[serde(flatten)]
-        head: &'a Head,
-        #[serde(flatten)]
-        outcome: &'a Outcome,
-        /// By row: how many times better than the first engine each of the others is.
-        ratios: Vec<Vec<Option<f64>>>,
-    }
-    let ratios = outcome.rows.iter().map(|row| (1..row.series.len()).map(|at| ratio(row, at)).collect());
-    Ok(serde_json::to_string_pretty(&Report { head, outcome, ratios: ratios.collect() })?)
-}
-
-pub fn markdown(head: &Head, outcome: &Outcome) -> String {
-    let titles: Vec<_> = outcome.engines.iter().map(|engine| engine.title.as_str()).collect();
-    let mut text = format!(
-        "{} entries of {} bytes, warm; medians of {} rounds. {}, {} cores, {} of memory, {}, {}.\n\n",
-        head.entries,
-        head.data_set.replace('+', " + "),
-        head.rounds,
-        head.machine.processor,
-        head.machine.cores,
-        shown(head.machine.memory as f64, Unit::Bytes),
-        head.machine.kernel,
-        head.machine.file_system,
-    );
-    for engine in &outcome.engines {
-        text += &format!("- **{}**: {}\n", engine.title, engine.about);
-    }
-    text +=
-        "\nDurable: the commit returns when the disk has confirmed it. Relaxed: when the operating system has it.\n";
-    text += "In a ratio larger is better for the engine named first, whatever the unit.\n\n";
-
-    text += "| workload |";
-    for title in &titles {
-        text += &format!(" {title} |");
-    }
-    for title in titles.iter().skip(1) {
-        text += &format!(" {title} / {} |", titles[0]);
-    }
-    text += "\n|---|";
-    text += &"--:|".repeat(titles.len() * 2 - 1);
-    text += "\n";
-    for row in &outcome.rows {
-        text += &format!("| {} |", row.name);
-        for series in &row.series {
-            text += &format!(" {} |", shown(series.median, row.unit));
-        }
-        for at in 1..row.series.len() {
-            match ratio(row, at) {
-                Some(ratio) => text += &format!(" {ratio:.2} |"),
-                None => text += " - |",
+impl Report {
+    /// The report with the value of each round, and by row how many times better than the first engine each one is.
+    pub fn json(&self) -> Result<String> {
+        let mut report = serde_json::to_value(self)?;
+        for (at, table) in self.data_sets.iter().enumerate() {
+            for (row_at, row) in table.rows.iter().enumerate() {
+                let ratios: Vec<_> = (0..row.series.len()).map(|engine| ratio(row, engine)).collect();
+                report["data_sets"][at]["rows"][row_at]["ratios"] = serde_json::to_value(ratios)?;
             }
         }
-        text += "\n";
+        Ok(serde_json::to_string_pretty(&report)?)
     }
 
-    text += "\n| floor | this machine |\n|---|--:|\n";
-    for row in &outcome.floors {
-        text += &format!("| {} | {} |\n", row.name, shown(row.series[0].median, row.unit));
+    pub fn markdown(&self) -> String {
+        let Head { date, command, rounds, machine, .. } = &self.head;
+        let mut text = format!(
+            "`{command}` on {date}. {}, {} cores, {} of memory, {}, {}. Medians of {rounds} rounds, everything warm.\n\n",
+            machine.processor,
+            machine.cores,
+            shown(machine.memory as f64, Unit::Bytes),
+            machine.kernel,
+            machine.file_system,
+        );
+        for engine in &self.engines {
+            text += &format!("- **{}**: {}\n", engine.title, engine.about);
+        }
+        text += "\nDurable: the commit returns when the disk has confirmed it. Relaxed: when the operating system has it.\n";
+        if let [first, _, ..] = self.engines.as_slice() {
+            text += &format!(
+                "In brackets: how many times better than {}, whatever the unit; larger is better. n/a: it cannot.\n",
+                first.title
+            );
+        }
+        for table in &self.data_sets {
+            text += &self.table(table);
+        }
+        if !self.floors.is_empty() {
+            text += "\n| floor | this machine |\n|---|--:|\n";
+        }
+        for row in &self.floors {
+            text += &format!("| {} | {} |\n", row.name, shown(row.series[0].median, row.unit));
+        }
+        text
     }
-    text
+
+    fn table(&self, table: &Table) -> String {
+        let ours = self.engines.iter().position(|engine| engine.name == OURS);
+        let has_best = ours.is_some() && self.engines.len() > 2;
+        let mut text = format!("\n{} entries of {}: {}\n\n| workload |", table.entries, table.data_set, table.about);
+        for engine in &self.engines {
+            text += &format!(" {} |", engine.title);
+        }
+        if has_best {
+            text += " best peer | folio / best peer |";
+        }
+        text += "\n|---|";
+        text += &"--:|".repeat(self.engines.len() + 2 * usize::from(has_best));
+        text += "\n";
+        for row in &table.rows {
+            text += &format!("| {} |", row.name);
+            for (at, series) in row.series.iter().enumerate() {
+                text += &match ratio(row, at) {
+                    _ if series.rounds.is_empty() => " n/a |".to_owned(),
+                    Some(ratio) if at > 0 => format!(" {} ({ratio:.2}) |", shown(series.median, row.unit)),
+                    _ => format!(" {} |", shown(series.median, row.unit)),
+                };
+            }
+            if let Some(ours) = ours.filter(|_| has_best) {
+                text += &self.best(row, ours);
+            }
+            text += "\n";
+        }
+        text
+    }
+
+    /// The best engine of a row beside ours, how it compares with the first engine, and how ours compares with it.
+    fn best(&self, row: &Row, ours: usize) -> String {
+        let ratios = (0..row.series.len()).filter(|&at| at != ours).filter_map(|at| Some((at, ratio(row, at)?)));
+        match ratios.max_by(|(_, one), (_, other)| one.total_cmp(other)) {
+            Some((best, of_best)) => {
+                let of_ours = ratio(row, ours).map_or("-".to_owned(), |of_ours| format!("{:.2}", of_ours / of_best));
+                format!(" {} ({of_best:.2}) | {of_ours} |", self.engines[best].title)
+            }
+            None => " - | - |".to_owned(),
+        }
+    }
 }
 
 /// How many times better than the first engine the one at `at` is, where that can be said.
@@ -153,6 +213,8 @@ pub fn shown(value: f64, unit: Unit) -> String {
         Unit::Bytes => format!("{:.1} MiB", value / 1024.0 / 1024.0),
         Unit::Microseconds => format!("{value:.1} us"),
         Unit::Nanoseconds => format!("{value:.1} ns"),
+        Unit::Percent => format!("{value:.0} %"),
+        Unit::Times => format!("{value:.2} x"),
     }
 }
 

@@ -1,7 +1,8 @@
 //! The parent's side of the pipe: starts a process for each engine and drives them round by round.
 //!
 //! Within a round the engines take turns, workload by workload, so that whatever else the machine does falls on all of
-//! them alike. Only one process works at a time; the others wait on their pipes.
+//! them alike. Only one process works at a time; the others wait on their pipes. Where the databases of all engines do not
+//! fit into memory side by side, each engine can run by itself instead.
 
 use std::env;
 use std::io::{BufRead, BufReader, Write};
@@ -13,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use crate::engine::{self, Result};
 use crate::worker::{Figure, Hello, Reply, Request, Unit};
-use crate::workload::{self, Effort, median};
+use crate::workload::{Effort, Workload, median};
 use crate::{WorkerArgs, floors};
 
 /// The name under which a worker measures the floors instead of an engine.
@@ -21,8 +22,12 @@ pub const FLOORS: &str = "floors";
 
 pub struct Plan {
     pub engines: Vec<String>,
-    pub workloads: Vec<&'static str>,
+    pub workloads: Vec<&'static Workload>,
     pub rounds: u64,
+    /// Whether the floors are measured too.
+    pub has_floors: bool,
+    /// Whether an engine runs all its rounds before the next one starts, instead of taking turns.
+    pub is_apart: bool,
 }
 
 /// What came out, row by row.
@@ -45,7 +50,7 @@ pub struct Row {
     pub name: String,
     pub unit: Unit,
     pub more_is_better: bool,
-    /// One for each engine, in the order of the engines; a floor has one.
+    /// One for each engine, in the order of the engines, empty where it lacks the workload; a floor has one.
     pub series: Vec<Series>,
 }
 
@@ -87,13 +92,13 @@ impl Process {
         Ok(serde_json::from_str(&line)?)
     }
 
-    fn ask(&mut self, run: &str, round: u64) -> Result<(Vec<Figure>, u64)> {
+    fn ask(&mut self, run: &str, round: u64) -> Result<Vec<Figure>> {
         let input = self.input.as_mut().ok_or("the pipe is closed")?;
         let mut line = serde_json::to_string(&Request { run: run.to_owned(), round })?;
         line.push('\n');
         input.write_all(line.as_bytes())?;
         match self.hear()? {
-            Reply::Done { figures, anonymous } => Ok((figures, anonymous)),
+            Reply::Done(figures) => Ok(figures),
             Reply::Failed(error) => Err(format!("{}, {run}: {error}", self.name).into()),
         }
     }
@@ -137,62 +142,76 @@ impl Rows {
 
 /// Runs all of it. `args` makes the arguments of the worker of a name; its directory exists.
 pub fn run(plan: &Plan, dir: &Path, args: impl Fn(&str, &Path) -> WorkerArgs) -> Result<Outcome> {
-    let start = |name: &str| {
-        let dir = dir.join(name);
-        std::fs::create_dir(&dir)?;
-        Process::start(&args(name, &dir))
+    let mut run = Run {
+        plan,
+        dir,
+        args: &args,
+        engines: Vec::new(),
+        rows: Rows { engines: plan.engines.len(), rows: Vec::new() },
+        floors: Rows { engines: 1, rows: Vec::new() },
     };
-    // One after the other, so that the start of one is not held up by that of another.
-    let (mut floors_worker, _) = start(FLOORS)?;
-    let mut workers = Vec::new();
-    let mut engines = Vec::new();
-    for name in &plan.engines {
-        let (worker, hello) = start(name)?;
-        workers.push(worker);
-        engines.push(About { name: name.clone(), title: hello.title, about: hello.about });
+    let together = if plan.is_apart { 1 } else { plan.engines.len() };
+    for (at, engines) in plan.engines.chunks(together).enumerate() {
+        run.together(engines, plan.has_floors && at == 0)?;
+    }
+    Ok(Outcome { engines: run.engines, rows: run.rows.finish(), floors: run.floors.finish() })
+}
+
+/// What has been found out so far.
+struct Run<'a, F> {
+    plan: &'a Plan,
+    dir: &'a Path,
+    args: &'a F,
+    engines: Vec<About>,
+    rows: Rows,
+    floors: Rows,
+}
+
+impl<F: Fn(&str, &Path) -> WorkerArgs> Run<'_, F> {
+    fn start(&self, name: &str) -> Result<(Process, Hello)> {
+        let dir = self.dir.join(name);
+        std::fs::create_dir(&dir)?;
+        Process::start(&(self.args)(name, &dir))
     }
 
-    let mut rows = Rows { engines: workers.len(), rows: Vec::new() };
-    let mut floors = Rows { engines: 1, rows: Vec::new() };
-    for round in 0..plan.rounds {
-        for name in floors::NAMES {
-            for figure in floors_worker.ask(name, round)?.0 {
-                progress(plan, round, FLOORS, &figure);
-                floors.add(0, figure);
-            }
+    /// Runs these engines in turns, and deletes their files.
+    fn together(&mut self, engines: &[String], has_floors: bool) -> Result<()> {
+        let first = self.engines.len();
+        // One after the other, so that the start of one is not held up by that of another.
+        let mut floors = if has_floors { Some(self.start(FLOORS)?.0) } else { None };
+        let mut workers = Vec::new();
+        for name in engines {
+            let (worker, hello) = self.start(name)?;
+            workers.push(worker);
+            self.engines.push(About { name: name.clone(), title: hello.title, about: hello.about });
         }
-        let mut most = vec![0; workers.len()];
-        for workload in &plan.workloads {
-            for (engine, worker) in workers.iter_mut().enumerate() {
-                let (figures, anonymous) = worker.ask(workload, round)?;
-                most[engine] = anonymous.max(most[engine]);
-                for figure in figures {
-                    progress(plan, round, &plan.engines[engine], &figure);
-                    rows.add(engine, figure);
+        for round in 0..self.plan.rounds {
+            if let Some(worker) = &mut floors {
+                for name in floors::NAMES {
+                    for figure in worker.ask(name, round)? {
+                        progress(self.plan, round, FLOORS, &figure);
+                        self.floors.add(0, figure);
+                    }
+                }
+            }
+            for workload in self.plan.workloads.iter().filter(|workload| round == 0 || !workload.is_steady) {
+                for (at, worker) in workers.iter_mut().enumerate() {
+                    for figure in worker.ask(workload.name, round)? {
+                        progress(self.plan, round, &worker.name, &figure);
+                        self.rows.add(first + at, figure);
+                    }
                 }
             }
         }
-        for (engine, &most) in most.iter().enumerate() {
-            let name = "anonymous memory after a workload, largest";
-            rows.add(engine, Figure::new(name, Unit::Bytes, most as f64));
-        }
+        drop((floors, workers));
+        std::fs::remove_dir_all(self.dir)?;
+        Ok(std::fs::create_dir(self.dir)?)
     }
-    Ok(Outcome { engines, rows: rows.finish(), floors: floors.finish() })
 }
 
 fn progress(plan: &Plan, round: u64, engine: &str, figure: &Figure) {
     let shown = crate::report::shown(figure.value, figure.unit);
-    eprintln!("round {}/{}  {engine:8}  {}: {shown}", round + 1, plan.rounds, figure.name);
-}
-
-/// The workloads whose names contain one of `only`; all of them when it is empty.
-pub fn chosen(only: &[String]) -> Result<Vec<&'static str>> {
-    let wanted = |name: &str| only.is_empty() || only.iter().any(|part| name.contains(part.as_str()));
-    let chosen: Vec<_> = workload::NAMES.iter().copied().filter(|name| wanted(name)).collect();
-    if chosen.is_empty() {
-        return Err(format!("no workload fits; there are: {}", workload::NAMES.join(", ")).into());
-    }
-    Ok(chosen)
+    eprintln!("round {}/{}  {engine:11}  {}: {shown}", round + 1, plan.rounds, figure.name);
 }
 
 /// Fails on a name that is not an engine's, before any process is started.

@@ -8,7 +8,6 @@ use std::io::{self, BufRead, Write};
 use serde::{Deserialize, Serialize};
 
 use crate::engine::Result;
-use crate::memory;
 
 #[derive(Serialize, Deserialize)]
 pub struct Hello {
@@ -26,11 +25,7 @@ pub struct Request {
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reply {
-    Done {
-        figures: Vec<Figure>,
-        /// Anonymous memory after the workload, less what the worker held before its first.
-        anonymous: u64,
-    },
+    Done(Vec<Figure>),
     Failed(String),
 }
 
@@ -61,6 +56,10 @@ pub enum Unit {
     Microseconds,
     #[serde(rename = "ns")]
     Nanoseconds,
+    #[serde(rename = "%")]
+    Percent,
+    #[serde(rename = "x")]
+    Times,
 }
 
 impl Unit {
@@ -82,13 +81,12 @@ pub trait Worker {
 
 /// Answers requests until the parent closes the pipe.
 pub fn serve(hello: &Hello, worker: &mut impl Worker) -> Result<()> {
-    let before = memory::anonymous()?;
     let mut output = io::stdout().lock();
     say(&mut output, hello)?;
     for line in io::stdin().lock().lines() {
         let request: Request = serde_json::from_str(&line?)?;
         let reply = match worker.run(&request.run, request.round) {
-            Ok(figures) => Reply::Done { figures, anonymous: memory::anonymous()?.saturating_sub(before) },
+            Ok(figures) => Reply::Done(figures),
             Err(error) => Reply::Failed(error.to_string()),
         };
         say(&mut output, &reply)?;
