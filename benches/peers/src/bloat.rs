@@ -89,6 +89,9 @@ impl Visit for Bloat<'_> {
     type Output = Growth;
 
     fn visit<E: Engine>(self) -> Result<Growth> {
+        if E::LACKS.contains(&"pinned") {
+            return Err(format!("{} cannot write while snapshots are held", E::TITLE).into());
+        }
         let data_len = (self.data.set.entry_len() * self.data.entries() * (PASSES + 2)) as u64;
         let settings = Settings { data_len, dirty_limit: None };
         let mut runs = Vec::new();
@@ -128,6 +131,7 @@ impl<E: Engine> Overwriting<'_, E> {
             return (commit..COMMITS).try_for_each(|commit| self.overwrite(commit));
         }
         self.engine.read(|snapshot| {
+            snapshot.get(self.data.key_at(0), |_| ())?;
             let next = commit + leg;
             (commit..next).try_for_each(|commit| self.overwrite(commit))?;
             self.go_on(next, leg)?;

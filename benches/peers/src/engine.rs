@@ -10,16 +10,15 @@ use std::path::Path;
 
 use heed::{WithTls, WithoutTls};
 
+use crate::btree_store::BtreeStore;
+use crate::canopy::Canopy;
+use crate::fjall::Fjall;
 use crate::folio::Folio;
 use crate::lmdb::Lmdb;
-
-/// The version of a crate that this program was built with.
-pub fn version_of(name: &str) -> &'static str {
-    let lock = include_str!("../Cargo.lock");
-    let mut lines = lock.lines().skip_while(|line| line.strip_prefix("name = ") != Some(&format!("{name:?}")));
-    let version = lines.nth(1).and_then(|line| line.strip_prefix("version = "));
-    version.map_or("unknown", |version| version.trim_matches('"'))
-}
+use crate::mdbx::Mdbx;
+use crate::redb::Redb;
+use crate::sanakirja::Sanakirja;
+use crate::sqlite::Sqlite;
 
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -59,6 +58,9 @@ pub trait Engine: Sized + Sync + 'static {
     /// Workloads that it cannot do; the report says "n/a" there, and `about` says why.
     const LACKS: &'static [&'static str] = &[];
 
+    /// The longest value that it stores; data sets with longer ones are "n/a" too.
+    const VALUE_MAX: usize = usize::MAX;
+
     type Reader<'txn>: Reader;
     type Writer<'txn>: Writer;
 
@@ -72,7 +74,13 @@ pub trait Engine: Sized + Sync + 'static {
     /// How commits from now on behave. A change back to durable also syncs what relaxed commits have left.
     fn set_durability(&mut self, durability: Durability) -> Result<()>;
 
-    /// One read transaction around `work`.
+    /// Does what the engine puts off until later: a checkpoint, a compaction. Called off the clock, before files are
+    /// measured and before reads.
+    fn tidy(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// One read transaction around `work`. Its snapshot is certain once it has read something.
     fn read<T>(&self, work: impl FnOnce(&Self::Reader<'_>) -> Result<T>) -> Result<T>;
 
     /// One write transaction around `work`, committed when `work` succeeds.
@@ -116,6 +124,19 @@ pub trait Writer {
     fn delete(&mut self, key: &[u8]) -> Result<()>;
 }
 
+/// Bytes for the cache of an engine that has one: all of the data fits, and what surrounds it.
+pub fn cache_len(settings: &Settings) -> u64 {
+    (settings.data_len * 2).max(1 << 30)
+}
+
+/// The version of a crate that this program was built with.
+pub fn version_of(name: &str) -> &'static str {
+    let lock = include_str!("../Cargo.lock");
+    let mut lines = lock.lines().skip_while(|line| line.strip_prefix("name = ") != Some(&format!("{name:?}")));
+    let version = lines.nth(1).and_then(|line| line.strip_prefix("version = "));
+    version.map_or("unknown", |version| version.trim_matches('"'))
+}
+
 /// Something to be done with an engine that is chosen by name: a closure generic over the engine.
 pub trait Visit {
     type Output;
@@ -141,4 +162,11 @@ engines! {
     "lmdb" => Lmdb<WithoutTls>,
     "lmdb-tls" => Lmdb<WithTls>,
     "folio" => Folio,
+    "libmdbx" => Mdbx,
+    "redb" => Redb,
+    "canopydb" => Canopy,
+    "sanakirja" => Sanakirja,
+    "btree-store" => BtreeStore,
+    "sqlite" => Sqlite,
+    "fjall" => Fjall,
 }

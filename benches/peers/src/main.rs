@@ -17,16 +17,23 @@
 
 mod big_load;
 mod bloat;
+mod btree_store;
+mod canopy;
 mod data;
 mod diff;
 mod engine;
+mod fjall;
 mod floors;
 mod folio;
 mod group_commit;
 mod lmdb;
+mod mdbx;
 mod memory;
+mod redb;
 mod report;
 mod rounds;
+mod sanakirja;
+mod sqlite;
 mod worker;
 mod workload;
 

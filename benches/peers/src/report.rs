@@ -118,10 +118,10 @@ impl Report {
     pub fn markdown(&self) -> String {
         let Head { date, command, rounds, machine, .. } = &self.head;
         let mut text = format!(
-            "`{command}` on {date}. {}, {} cores, {} of memory, {}, {}. Medians of {rounds} rounds, everything warm.\n\n",
+            "`{command}` on {date}. {}, {} cores, {:.0} GiB of memory, {}, {}. Medians of {rounds} rounds, everything warm.\n\n",
             machine.processor,
             machine.cores,
-            shown(machine.memory as f64, Unit::Bytes),
+            machine.memory as f64 / (1u64 << 30) as f64,
             machine.kernel,
             machine.file_system,
         );

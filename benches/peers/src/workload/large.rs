@@ -20,6 +20,7 @@ impl<E: Engine> Bench<E> {
         engine.write(|writer| self.plan.iter().try_for_each(|(key, value)| writer.put(key, value)))?;
         let elapsed = start.elapsed();
 
+        engine.tidy()?;
         checks::entries(&engine, Direction::Forward, &self.data.digest)?;
         self.loaded = Some(Loaded { engine, fresh: true, checked: false });
         let entries = self.data.entries();

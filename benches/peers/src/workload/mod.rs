@@ -111,6 +111,8 @@ pub struct Effort {
     pub commits: usize,
     pub relaxed_commits: usize,
     pub batches: usize,
+    /// Commits beside a reader, at most.
+    pub beside: usize,
     /// Writes of the floor `write-sync`.
     pub syncs: usize,
 }
@@ -119,10 +121,10 @@ impl Effort {
     pub fn new(quick: bool) -> Effort {
         if quick {
             let (least, most) = (Duration::from_millis(80), Duration::from_millis(500));
-            Effort { least, most, commits: 300, relaxed_commits: 5_000, batches: 10, syncs: 200 }
+            Effort { least, most, commits: 300, relaxed_commits: 5_000, batches: 10, beside: 5_000, syncs: 200 }
         } else {
             let (least, most) = (Duration::from_millis(500), Duration::from_secs(4));
-            Effort { least, most, commits: 2_000, relaxed_commits: 20_000, batches: 100, syncs: 1_000 }
+            Effort { least, most, commits: 2_000, relaxed_commits: 20_000, batches: 100, beside: 20_000, syncs: 1_000 }
         }
     }
 }
@@ -177,7 +179,7 @@ impl<E: Engine> Bench<E> {
     pub fn new(dir: &Path, effort: Effort, data: Data) -> Result<Bench<E>> {
         let settings = settings(data.set.entry_len(), data.entries(), None);
         let changes = Changes::new(&data);
-        let plan = Plan::new(data.set, writes::largest_plan(&data));
+        let plan = Plan::new(data.set, writes::largest_plan(&data, &effort));
         // Whole blocks, so that the clock is read as often for a small data set as for a large one.
         let keys = (data.entries().min(STREAM_MAX) / BLOCK).max(1) * BLOCK;
         let stream = vec![1; keys * data.set.key_len];
@@ -237,6 +239,7 @@ impl<E: Engine> Bench<E> {
         let elapsed = start.elapsed();
         let anonymous = sampler.stop()?.saturating_sub(self.before);
         self.peak = self.peak.max(anonymous);
+        engine.tidy()?;
         Ok(Load { engine, elapsed, anonymous })
     }
 
@@ -339,7 +342,7 @@ impl<E: Engine> Worker for Bench<E> {
     fn run(&mut self, workload: &str, round: u64) -> Result<Vec<Figure>> {
         let place = names().position(|name| name == workload);
         let place = place.ok_or_else(|| format!("no workload is called {workload}"))?;
-        if E::LACKS.contains(&workload) {
+        if E::LACKS.contains(&workload) || self.data.set.value_len > E::VALUE_MAX {
             return Ok(Vec::new());
         }
         let mut random = fastrand::Rng::with_seed(self.data.seed ^ (round << 8 | place as u64));

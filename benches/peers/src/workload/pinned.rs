@@ -5,7 +5,7 @@ use std::fs;
 
 use super::{Bench, checks, files_len, settle};
 use crate::data::Digest;
-use crate::engine::{Direction, Engine, Result, Writer};
+use crate::engine::{Direction, Engine, Reader, Result, Writer};
 use crate::worker::{Figure, Unit};
 
 const TRANSACTIONS: u32 = 50;
@@ -27,10 +27,12 @@ impl<E: Engine> Bench<E> {
             writer.put(&key, &value)
         };
         engine.write(|writer| (0..entries).try_for_each(|index| put(writer, index, 0)))?;
-        let mut versions = vec![0; entries];
+        let (mut versions, mut first) = (vec![0; entries], vec![0; set.key_len]);
         let loaded = self.digest_of(&versions);
 
         engine.read(|pinned| {
+            data.key_into(0, &mut first);
+            pinned.get(&first, |_| ())?;
             for version in 1..=TRANSACTIONS {
                 engine.write(|writer| {
                     (0..overwrites).try_for_each(|_| {
@@ -43,6 +45,7 @@ impl<E: Engine> Bench<E> {
             checks::snapshot(E::TITLE, pinned, Direction::Forward, &loaded)
         })?;
         checks::entries(&engine, Direction::Forward, &self.digest_of(&versions))?;
+        engine.tidy()?;
         settle(&dir)?;
         let len = files_len(&dir)?;
         drop(engine);

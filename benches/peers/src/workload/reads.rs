@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use rand_distr::{Distribution, Zipf};
 
-use super::{BLOCK, Bench, checks, median, settle};
+use super::{BLOCK, Bench, Loaded, checks, median, settle};
 use crate::data::{Change, MISSING, head, words};
 use crate::engine::{BATCH, Direction, Engine, Reader, Result, Writer};
 use crate::memory;
@@ -22,8 +22,6 @@ const THREADS: usize = 2;
 /// Times that the file is opened, at most, and time after which it no longer is.
 const OPENS: usize = 20;
 const OPENS_MOST: Duration = Duration::from_secs(1);
-/// Commits beside a reader, at most.
-pub const BESIDE: usize = 20_000;
 
 /// What a timed loop of lookups has done and seen.
 #[derive(Default)]
@@ -50,14 +48,12 @@ impl<E: Engine> Bench<E> {
     /// Closes the file and opens it again, with one get each time, and leaves it open.
     pub(super) fn open(&mut self, random: &mut fastrand::Rng) -> Result<Vec<Figure>> {
         let dir = self.dir.join("random");
-        let loaded = self.loaded.as_mut().ok_or("no database is loaded")?;
-        loaded.checked = false;
         let mut key = vec![0; self.data.set.key_len];
         let mut times = Vec::with_capacity(OPENS);
         let begin = Instant::now();
         while times.len() < OPENS && begin.elapsed() < OPENS_MOST {
             self.data.random_key_into(random, &mut key);
-            // What it holds is closed before it is opened anew.
+            // It is closed before it is opened anew.
             self.loaded = None;
             settle(&dir)?;
             let start = Instant::now();
@@ -67,7 +63,7 @@ impl<E: Engine> Bench<E> {
             if found != Some(self.data.set.value_head(&key, 0)) {
                 return Err("the first get after an open returned a wrong value".into());
             }
-            self.loaded = Some(super::Loaded { engine, fresh: true, checked: false });
+            self.loaded = Some(Loaded { engine, fresh: true, checked: false });
         }
         memory::trim();
         Ok(vec![Figure::new("open + first get, cleanly closed", Unit::Microseconds, median(&mut times))])
@@ -243,38 +239,52 @@ impl<E: Engine> Bench<E> {
         ])
     }
 
-    /// Gets alone, and then beside a thread that commits one insert after the other, durably. The reader begins anew
-    /// with every block, so that it follows the commits.
+    /// Gets with a transaction a block, so that they follow the commits of a writer.
+    fn gets_anew(&self, engine: &E, least: Duration) -> Result<Lookups> {
+        self.lookups(0, least, |keys, seen| {
+            engine.read(|reader| {
+                for key in keys.chunks_exact(self.data.set.key_len) {
+                    reader.get(key, |value| seen.see(value))?;
+                }
+                Ok(())
+            })
+        })
+    }
+
+    /// Gets alone, and then beside a thread that commits one insert after the other, durably.
     pub(super) fn get_beside_writer(&mut self, random: &mut fastrand::Rng) -> Result<Vec<Figure>> {
         self.prepare_read(random)?;
         self.stream_of_hits(random);
-        let len = self.data.set.key_len;
-        let gets = |engine: &E, least| {
-            self.lookups(0, least, |keys, seen| {
-                engine.read(|reader| {
-                    keys.chunks_exact(len).try_for_each(|key| reader.get(key, |value| seen.see(value)).map(drop))
-                })
-            })
-        };
-        let alone = self.timed(gets)?;
+        let alone = self.timed(|engine, least| self.gets_anew(engine, least))?;
         self.check_hits(0, &alone)?;
 
-        self.changes.plan(&self.data, Change::Insert, BESIDE, random, &mut self.plan);
+        self.changes.plan(&self.data, Change::Insert, self.effort.beside, random, &mut self.plan);
         let loaded = self.loaded.as_mut().ok_or("no database is loaded")?;
         (loaded.fresh, loaded.checked) = (false, false);
-        let this = &*self;
-        let engine = this.engine()?;
-        let gets = |least| {
-            this.lookups(0, least, |keys, seen| {
-                engine.read(|reader| {
-                    keys.chunks_exact(len).try_for_each(|key| reader.get(key, |value| seen.see(value)).map(drop))
-                })
-            })
-        };
+        let engine = self.engine()?;
+        let mut inserts = self.plan.iter();
+        let (seen, commits) = self.beside(engine, &mut inserts)?;
+        self.check_hits(0, &seen)?;
+        // The rest of what counts as made.
+        engine.write(|writer| inserts.try_for_each(|(key, value)| writer.put(key, value)))?;
+        checks::entries(engine, Direction::Forward, &self.changes.digest)?;
+        let share = 100.0 * seen.per_second() / alone.per_second();
+        let commits = commits as f64 / seen.elapsed.as_secs_f64();
+        Ok(vec![
+            Figure::new("gets while a writer commits", Unit::Ops, seen.per_second()),
+            Figure::new("gets while a writer commits, of the rate alone", Unit::Percent, share),
+            Figure::new("durable commits beside the gets", Unit::Commits, commits),
+        ])
+    }
+
+    /// Gets in this thread and inserts in another, until the time is over; what was seen, and how many commits there were.
+    fn beside<'a>(
+        &self,
+        engine: &E,
+        inserts: &mut (impl Iterator<Item = (&'a [u8], &'a [u8])> + Send),
+    ) -> Result<(Lookups, usize)> {
         let is_over = AtomicBool::new(false);
-        let mut inserts = this.plan.iter();
-        let (seen, commits) = thread::scope(|scope| {
-            let inserts = &mut inserts;
+        thread::scope(|scope| {
             let is_over = &is_over;
             let writer = scope.spawn(move || -> Result<usize> {
                 let mut commits = 0;
@@ -285,24 +295,11 @@ impl<E: Engine> Bench<E> {
                 }
                 Ok(commits)
             });
-            let seen = gets(this.effort.least);
+            let seen = self.gets_anew(engine, self.effort.least);
             is_over.store(true, Ordering::Relaxed);
             let commits = writer.join().expect("the writer does not panic");
-            Ok::<_, crate::engine::Error>((seen?, commits?))
-        })?;
-        this.check_hits(0, &seen)?;
-        // The rest of what counts as made.
-        engine.write(|writer| inserts.try_for_each(|(key, value)| writer.put(key, value)))?;
-        checks::entries(engine, Direction::Forward, &this.changes.digest)?;
-        Ok(vec![
-            Figure::new("gets while a writer commits", Unit::Ops, seen.per_second()),
-            Figure::new(
-                "gets while a writer commits, of the rate alone",
-                Unit::Percent,
-                100.0 * seen.per_second() / alone.per_second(),
-            ),
-            Figure::new("durable commits beside the gets", Unit::Commits, commits as f64 / seen.elapsed.as_secs_f64()),
-        ])
+            Ok((seen?, commits?))
+        })
     }
 
     pub(super) fn range(&mut self, count: usize, random: &mut fastrand::Rng) -> Result<Vec<Figure>> {

@@ -135,7 +135,8 @@ impl Visit for Rounds {
 
     fn visit<E: Engine>(self) -> Result<Option<&'static str>> {
         let least = Duration::from_millis(1);
-        let effort = Effort { least, most: Duration::MAX, commits: 20, relaxed_commits: 20, batches: 2, syncs: 1 };
+        let effort =
+            Effort { least, most: Duration::MAX, commits: 20, relaxed_commits: 20, batches: 2, beside: 50, syncs: 1 };
         let dir = tempfile::tempdir()?;
         let set = DataSet::named(self.data_set)?;
         let mut bench = Bench::<E>::new(dir.path(), effort, Data::new(set, 1, self.entries))?;

@@ -1,11 +1,9 @@
 //! The workloads that write to a loaded database, and what they leave of its file.
 
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use super::reads::BESIDE;
-use super::{BATCH_PUTS, Bench, checks, files_len, median, settle};
-use crate::data::{Change, Data};
+use super::{BATCH_PUTS, Bench, Effort, checks, files_len, median, settle};
+use crate::data::{Change, Data, Run};
 use crate::engine::{Direction, Durability, Engine, Result, Writer};
 use crate::worker::{Figure, Unit};
 
@@ -24,10 +22,12 @@ fn deletes_each(data: &Data) -> usize {
 }
 
 /// The most changes that are thought of at a time.
-pub fn largest_plan(data: &Data) -> usize {
+pub fn largest_plan(data: &Data, effort: &Effort) -> usize {
     match data.set.run {
-        crate::data::Run::Large => data.entries(),
-        _ => [SINGLES, BATCH_PUTS, BESIDE, overwrites_each(data), deletes_each(data)].into_iter().fold(0, usize::max),
+        Run::Large => data.entries(),
+        _ => [SINGLES, BATCH_PUTS, effort.beside, overwrites_each(data), deletes_each(data)]
+            .into_iter()
+            .fold(0, usize::max),
     }
 }
 
@@ -121,6 +121,7 @@ impl<E: Engine> Bench<E> {
         let (durability, change, most) = (Durability::Durable, Change::Delete, Duration::MAX);
         let commits = Commits { durability, change, each, ahead: 1, count: BULKS, most };
         let rate = rate(&self.commits(&commits, random)?, each);
+        self.engine()?.tidy()?;
         settle(&self.dir)?;
         let len = files_len(&self.dir.join("random"))?;
         Ok(vec![
