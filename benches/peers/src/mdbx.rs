@@ -15,6 +15,9 @@ use crate::engine::{Direction, Durability, Engine, Reader, Result, Settings, Wri
 
 /// By how much the file grows and shrinks.
 const STEP: isize = 4 << 20;
+/// Bytes of relaxed commits after which it syncs. Without a limit it does each time that it finds no free page, which is
+/// nearly always.
+const SYNC_BYTES: usize = 64 << 20;
 
 pub struct Mdbx {
     env: Environment,
@@ -43,24 +46,29 @@ impl Engine for Mdbx {
         format!(
             "{}.{}.{} through signet-libmdbx {}, the unnamed database, MDBX_NOTLS, the file grows by {} MiB. \
              Durable: MDBX_SYNC_DURABLE, two syncs a commit. Relaxed: MDBX_SAFE_NOSYNC, which keeps the last synced \
-             state whole and syncs by itself when it needs room.",
+             state whole and syncs each time {} MiB of unsynced data have gathered.",
             version.major,
             version.minor,
             version.patch,
             version_of("signet-libmdbx"),
             STEP >> 20,
+            SYNC_BYTES >> 20,
         )
     }
 
     fn open(dir: &Path, settings: &Settings) -> Result<Self> {
-        let size = usize::try_from((settings.data_len * 8 + (1 << 30)).next_multiple_of(1 << 20))?;
         let mut builder = Environment::builder();
-        builder.set_kind(EnvironmentKind::Default).set_geometry(Geometry {
-            size: Some(0..size),
-            growth_step: Some(STEP),
-            shrink_threshold: Some(2 * STEP),
-            page_size: None,
-        });
+        builder.set_kind(EnvironmentKind::Default).set_sync_bytes(SYNC_BYTES);
+        // The file remembers its geometry; to give it once more would cost each open a commit.
+        if !dir.join("mdbx.dat").exists() {
+            let size = usize::try_from((settings.data_len * 8 + (1 << 30)).next_multiple_of(1 << 20))?;
+            builder.set_geometry(Geometry {
+                size: Some(0..size),
+                growth_step: Some(STEP),
+                shrink_threshold: Some(2 * STEP),
+                page_size: None,
+            });
+        }
         let env = builder.open(dir)?;
         let entries = env.begin_ro_unsync()?.open_db(None)?;
         Ok(Mdbx { env, entries })

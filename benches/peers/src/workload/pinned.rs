@@ -30,7 +30,7 @@ impl<E: Engine> Bench<E> {
         let (mut versions, mut first) = (vec![0; entries], vec![0; set.key_len]);
         let loaded = self.digest_of(&versions);
 
-        engine.read(|pinned| {
+        let len = engine.read(|pinned| {
             data.key_into(0, &mut first);
             pinned.get(&first, |_| ())?;
             for version in 1..=TRANSACTIONS {
@@ -42,12 +42,11 @@ impl<E: Engine> Bench<E> {
                     })
                 })?;
             }
-            checks::snapshot(E::TITLE, pinned, Direction::Forward, &loaded)
+            checks::snapshot(E::TITLE, pinned, Direction::Forward, &loaded)?;
+            settle(&dir)?;
+            files_len(&dir)
         })?;
         checks::entries(&engine, Direction::Forward, &self.digest_of(&versions))?;
-        engine.tidy()?;
-        settle(&dir)?;
-        let len = files_len(&dir)?;
         drop(engine);
         fs::remove_dir_all(&dir)?;
         let name = format!("file size of {entries} entries after {overwrites} overwrites x {TRANSACTIONS}, one reader");
