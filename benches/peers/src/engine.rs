@@ -158,6 +158,10 @@ macro_rules! engines {
     };
 }
 
+/// Those that run only when they are asked for: a second way to use an engine, and one whose loads take longer than the
+/// rest of a run.
+pub const ON_REQUEST: &[&str] = &["lmdb-tls", "btree-store"];
+
 engines! {
     "lmdb" => Lmdb<WithoutTls>,
     "lmdb-tls" => Lmdb<WithTls>,

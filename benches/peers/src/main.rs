@@ -83,7 +83,7 @@ enum Command {
 
 #[derive(Args)]
 struct RunArgs {
-    /// Engines to run; the ratios are against the first [default: all but lmdb-tls]
+    /// Engines to run; the ratios are against the first [default: all but lmdb-tls and btree-store]
     #[arg(long, value_delimiter = ',')]
     engines: Vec<String>,
     /// Data sets, by name, or all
@@ -269,7 +269,10 @@ fn directory(asked: Option<&Path>) -> Result<TempDir> {
 
 fn run(args: &RunArgs) -> Result<()> {
     let engines = match args.engines.as_slice() {
-        [] => engine::NAMES.iter().filter(|&&name| name != "lmdb-tls").map(|&name| name.to_owned()).collect(),
+        [] => {
+            let names = engine::NAMES.iter().copied().filter(|name| !engine::ON_REQUEST.contains(name));
+            names.map(str::to_owned).collect()
+        }
         engines => engines.to_vec(),
     };
     rounds::known(&engines)?;

@@ -15,9 +15,6 @@ use crate::engine::{Direction, Durability, Engine, Reader, Result, Settings, Wri
 
 /// By how much the file grows and shrinks.
 const STEP: isize = 4 << 20;
-/// Bytes of relaxed commits after which it syncs. Without a limit it does each time that it finds no free page, which is
-/// nearly always.
-const SYNC_BYTES: usize = 64 << 20;
 
 pub struct Mdbx {
     env: Environment,
@@ -45,20 +42,19 @@ impl Engine for Mdbx {
         let version = unsafe { ffi::mdbx_version };
         format!(
             "{}.{}.{} through signet-libmdbx {}, the unnamed database, MDBX_NOTLS, the file grows by {} MiB. \
-             Durable: MDBX_SYNC_DURABLE, two syncs a commit. Relaxed: MDBX_SAFE_NOSYNC, which keeps the last synced \
-             state whole and syncs each time {} MiB of unsynced data have gathered.",
+             Durable: MDBX_SYNC_DURABLE, two syncs a commit. Relaxed: MDBX_UTTERLY_NOSYNC, which never syncs and \
+             after a power cut may leave a damaged file (MDBX_SAFE_NOSYNC syncs whenever it needs a free page).",
             version.major,
             version.minor,
             version.patch,
             version_of("signet-libmdbx"),
             STEP >> 20,
-            SYNC_BYTES >> 20,
         )
     }
 
     fn open(dir: &Path, settings: &Settings) -> Result<Self> {
         let mut builder = Environment::builder();
-        builder.set_kind(EnvironmentKind::Default).set_sync_bytes(SYNC_BYTES);
+        builder.set_kind(EnvironmentKind::Default);
         // The file remembers its geometry; to give it once more would cost each open a commit.
         if !dir.join("mdbx.dat").exists() {
             let size = usize::try_from((settings.data_len * 8 + (1 << 30)).next_multiple_of(1 << 20))?;
@@ -78,7 +74,7 @@ impl Engine for Mdbx {
         let is_relaxed = durability == Durability::Relaxed;
         let code = self.env.with_raw_env_ptr(|env| {
             // SAFETY: the environment is open, and `&mut self`: no other thread sets flags now.
-            unsafe { ffi::mdbx_env_set_flags(env, ffi::MDBX_SAFE_NOSYNC, is_relaxed) }
+            unsafe { ffi::mdbx_env_set_flags(env, ffi::MDBX_UTTERLY_NOSYNC, is_relaxed) }
         });
         if code != ffi::MDBX_SUCCESS {
             return Err(MdbxError::from_err_code(code).into());
