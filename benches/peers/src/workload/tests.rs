@@ -50,7 +50,9 @@ impl<const LIE: u8> Engine for Model<LIE> {
     }
 
     fn read<T>(&self, work: impl FnOnce(&Txn<LIE>) -> Result<T>) -> Result<T> {
-        work(&Txn { entries: self.entries.read().unwrap_or_else(PoisonError::into_inner).clone() })
+        // The lock is let go of before the work begins.
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner).clone();
+        work(&Txn { entries })
     }
 
     fn write<T>(&self, work: impl FnOnce(&mut Txn<LIE>) -> Result<T>) -> Result<T> {
