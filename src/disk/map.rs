@@ -66,13 +66,14 @@ impl Region {
     }
 
     /// Asks the system to keep the bytes around `at` in small pieces of memory. Linux splits a large folio when a part of it is called
-    /// cold. Where it does not, nothing is lost but time.
+    /// cold that is mapped. Where it does not, nothing is lost but time.
     #[cfg(target_os = "linux")]
     fn split_folio(&self, at: u64) {
         let at = at as usize & !(SMALL_FOLIO_LEN - 1);
         if at + SMALL_FOLIO_LEN > self.raw.len() {
             return;
         }
+        let _unmapped = self.raw.advise_range(Advice::PopulateRead, at, SMALL_FOLIO_LEN);
         // SAFETY: the range lies in the mapping (checked above), and the advice changes no byte of it.
         let _unheard = unsafe { libc::madvise(self.raw.as_mut_ptr().add(at).cast(), SMALL_FOLIO_LEN, libc::MADV_COLD) };
     }
