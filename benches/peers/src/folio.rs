@@ -1,4 +1,4 @@
-//! folio, with its defaults: 4 KiB pages, checksums verified once a page, durable commits.
+//! folio, with its defaults but for `sync_bytes`: 4 KiB pages, checksums verified once a page, durable commits.
 //!
 //! The bucket is looked up by name in each transaction, since that is what a program does; in the workload of one get a
 //! transaction that lookup is inside the clock.
@@ -34,15 +34,16 @@ impl Engine for Folio {
             None => "dirty_limit at its default".to_owned(),
         };
         format!(
-            "{}, this tree, with its defaults: checksums on (Verify::Once), one named bucket, {dirty_limit}. \
-             Durable: Durability::Durable. Relaxed: Durability::Relaxed, which still syncs by itself each time \
-             sync_bytes of unsynced data have gathered.",
+            "{}, this tree: checksums on (Verify::Once), one named bucket, {dirty_limit}. \
+             Durable: Durability::Durable. Relaxed: Durability::Relaxed with sync_bytes out of reach, so that it never \
+             syncs by itself, as LMDB with MDB_NOSYNC does not; a crash of the machine falls back to the last durable \
+             commit.",
             version_of("folio")
         )
     }
 
     fn open(dir: &Path, settings: &Settings) -> Result<Self> {
-        let mut options = folio::Options::new();
+        let mut options = folio::Options::new().sync_bytes(u64::MAX);
         if let Some(limit) = settings.dirty_limit {
             options = options.dirty_limit(limit);
         }
