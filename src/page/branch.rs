@@ -156,7 +156,7 @@ impl<'a> Branch<'a> {
     }
 
     /// The child that `key` belongs to.
-    #[inline]
+    #[inline(always)] // Each descent is a call of this for each level, and little else.
     pub(crate) fn child_for(&self, key: &[u8]) -> Result<'a, usize> {
         let mut rest = key;
         if !self.prefix.is_empty() {
@@ -177,23 +177,23 @@ impl<'a> Branch<'a> {
     /// As `child_for`, when there are separators with the key's head: the number of those that are not greater.
     #[inline(never)]
     fn child_among_equals(&self, less: usize, head: u32, rest: &[u8]) -> Result<'a, usize> {
+        let layout = Layout::of(self.page);
+        let places = self.page.get(layout.places()..layout.end());
+        let places = self.sound(places.and_then(|bytes| <[Place]>::ref_from_bytes(bytes).ok()))?;
         let mut run = equal_run(&self.heads[1..], less, head);
         while !run.is_empty() {
             let middle = run.start + run.len() / 2;
-            if self.record(middle + 1)?.1 <= rest {
+            let suffix = places.get(middle + 1).and_then(|place| {
+                let bytes = self.page.get(usize::from(place.at.get()) + COUNT_LEN..)?;
+                bytes.get(..usize::from(place.suffix_len.get()))
+            });
+            if self.sound(suffix)? <= rest {
                 run.start = middle + 1;
             } else {
                 run.end = middle;
             }
         }
         Ok(run.start)
-    }
-
-    /// The page of the child that `key` belongs to.
-    #[inline]
-    pub(crate) fn descend(page: &'a [u8], level: usize, key: &[u8]) -> Result<'a, PageNo> {
-        let branch = Branch::view(page, level)?;
-        branch.child(branch.child_for(key)?)
     }
 }
 

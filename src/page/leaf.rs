@@ -174,15 +174,23 @@ impl<'a> Leaf<'a> {
         self.slots.get(lower_bound(self.slots, head)).map(|slot| usize::from(slot.at.get()))
     }
 
-    /// The slot that holds `key` (`Ok`), or the slot before which it belongs (`Err`).
+    /// The slot that holds `key` (`Ok`), or the slot before which it belongs (`Err`). Looks at few records: the page's prefix is read in
+    /// the one that the key's head leads to, and not in the first.
     pub(crate) fn search(&self, key: &[u8]) -> Result<'a, std::result::Result<usize, usize>> {
-        let first = self.key(0)?;
-        let prefix = self.sound(first.get(..self.prefix_len))?;
-        let Some(rest) = key.strip_prefix(prefix) else {
-            return Ok(Err(if key < prefix { 0 } else { self.len() }));
+        let Some((start, rest)) = key.split_at_checked(self.prefix_len) else {
+            return self.search_run(0..self.len(), key);
         };
         let head = head_of(rest);
-        self.search_run(equal_run(self.slots, lower_bound(self.slots, head), head), key)
+        let first = lower_bound(self.slots, head);
+        if self.prefix_len > 0 {
+            let near = self.key(first.min(self.len() - 1))?;
+            match start.cmp(self.sound(near.get(..self.prefix_len))?) {
+                Ordering::Less => return Ok(Err(0)),
+                Ordering::Equal => {}
+                Ordering::Greater => return Ok(Err(self.len())),
+            }
+        }
+        self.search_run(equal_run(self.slots, first, head), key)
     }
 
     fn search_run(&self, mut run: Range<usize>, key: &[u8]) -> Result<'a, std::result::Result<usize, usize>> {

@@ -405,22 +405,27 @@ impl Head for U32 {
     }
 }
 
-/// Below this many heads they are counted rather than halved: counting is a few vector instructions that wait for nothing,
-/// while each step of a binary search waits for the one before.
-const COUNT_MAX: usize = 16;
+/// So many heads are counted rather than halved: counting is a few vector instructions that wait for nothing, while each step of a
+/// binary search waits for the one before.
+const COUNTED: usize = 16;
 
 /// The number of slots whose head is less than `head`, without a branch to mispredict.
 #[inline]
 pub(crate) fn lower_bound<S: Head>(slots: &[S], head: u32) -> usize {
-    let mut rest = slots;
-    while rest.len() > COUNT_MAX {
-        let half = rest.len() / 2;
-        let (left, right) = rest.split_at(half);
-        let less = left[half - 1].head() < head;
-        rest = std::hint::select_unpredictable(less, right, &rest[..rest.len() - half]);
+    let count = |slots: &[S]| slots.iter().map(|slot| u32::from(slot.head() < head)).sum::<u32>() as usize;
+    let (mut at, mut len) = (0, slots.len());
+    while len > COUNTED {
+        let half = len / 2;
+        at = std::hint::select_unpredictable(slots[at + half - 1].head() < head, at + half, at);
+        len -= half;
     }
-    let before = (rest.as_ptr().addr() - slots.as_ptr().addr()) / size_of::<S>();
-    before + rest.iter().map(|slot| u32::from(slot.head() < head)).sum::<u32>() as usize
+    // Heads before the ones that are left are less, and those behind are not: so always the same number is counted, where there are
+    // as many, and nothing depends on how many are left.
+    let at = at.min(slots.len().saturating_sub(COUNTED));
+    match slots[at..].first_chunk::<COUNTED>() {
+        Some(window) => at + count(window),
+        None => count(slots),
+    }
 }
 
 /// The slots from `from` on whose head is `head`, where `from` is their lower bound: almost always none or one.

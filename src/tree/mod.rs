@@ -110,6 +110,20 @@ fn prefetch_child<'p>(pages: impl Pages<'p>, child: PageNo, level: usize) {
     }
 }
 
+/// From so many entries a leaf on, more than its first lines are loaded.
+const MANY_SLOTS: u64 = 48;
+
+/// The same for a descent that has counted the children of the branches on its way. Their product is about the number of leaves, so
+/// that where leaves hold many entries more of their slots are loaded: the first 124.
+#[inline]
+fn prefetch_counted<'p>(pages: impl Pages<'p>, child: PageNo, level: usize, tree: &Tree, leaf_count: u64) {
+    if level == 1 && tree.entry_count > leaf_count.saturating_mul(MANY_SLOTS) {
+        pages.prefetch::<16>(child, 0);
+    } else {
+        prefetch_child(pages, child, level);
+    }
+}
+
 /// How many descents of `get_many` are in flight together.
 const BATCH: usize = 32;
 
@@ -143,17 +157,26 @@ impl Tree {
         }
     }
 
+    /// The leaf that `key` belongs to, in a tree that is not empty.
+    #[inline]
+    fn descend<'p>(&self, pages: impl Pages<'p>, key: &[u8]) -> Result<PageNo> {
+        let (mut no, mut leaf_count) = (self.root, 1_u64);
+        for level in (1..self.depth).rev() {
+            let branch = Branch::view(pages.page(no)?, level)?;
+            no = branch.child(branch.child_for(key)?)?;
+            leaf_count = leaf_count.wrapping_mul(branch.len() as u64);
+            prefetch_counted(pages, no, level, self, leaf_count);
+        }
+        Ok(no)
+    }
+
     /// The value of `key`.
     #[inline]
     pub(crate) fn get<'p>(&self, pages: impl Pages<'p>, key: &[u8]) -> Result<Option<&'p [u8]>> {
         if self.depth == 0 {
             return Ok(None);
         }
-        let mut no = self.root;
-        for level in (1..self.depth).rev() {
-            no = Branch::descend(pages.page(no)?, level, key)?;
-            prefetch_child(pages, no, level);
-        }
+        let no = self.descend(pages, key)?;
         let leaf = Leaf::view(pages.page(no)?)?;
         let Some(i) = leaf.candidate(key) else { return Ok(None) };
         if let (at, true) = leaf.record_place(i) {
@@ -180,11 +203,16 @@ impl Tree {
         }
         for (keys, values) in keys.chunks(BATCH).zip(values.chunks_mut(BATCH)) {
             let mut nos = [self.root; BATCH];
+            let mut leaf_count: u64 = 1;
             for level in (1..self.depth).rev() {
+                let mut child_count = 0;
                 for (no, key) in nos.iter_mut().zip(keys) {
-                    *no = Branch::descend(pages.page(*no)?, level, key.as_ref())?;
-                    prefetch_child(pages, *no, level);
+                    let branch = Branch::view(pages.page(*no)?, level)?;
+                    *no = branch.child(branch.child_for(key.as_ref())?)?;
+                    child_count = branch.len() as u64;
+                    prefetch_counted(pages, *no, level, self, leaf_count.wrapping_mul(child_count));
                 }
+                leaf_count = leaf_count.wrapping_mul(child_count);
             }
             for (no, key) in nos.iter().zip(keys) {
                 if let Some(at) = Leaf::view(pages.page(*no)?)?.probable_at(key.as_ref()) {
