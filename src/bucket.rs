@@ -69,7 +69,7 @@ pub(crate) fn open_bucket<'txn>(source: PageSource<'txn>, catalog: Tree, name: &
 /// Names and trees of all buckets, in the order of their names.
 pub(crate) fn all(source: PageSource<'_>, catalog: Tree) -> Result<Vec<(String, Tree)>> {
     let mut buckets: Vec<(String, Tree)> = Vec::new();
-    for entry in TreeRange::new(source, catalog, (..).bounds())? {
+    for entry in TreeRange::new(source, catalog, (..).bounds()) {
         let (name, record) = entry?;
         let Ok(name) = std::str::from_utf8(name) else {
             return Err(Error::Corrupt { page: catalog.root.get(), what: "a bucket name that is not UTF-8" });
@@ -177,7 +177,7 @@ impl<'txn> Bucket<'txn> {
 
     /// The entries whose keys lie in a range, in key order, or with `rev` against it.
     pub fn range(&self, range: impl KeyRange) -> Range<'txn> {
-        Range::new(self.source, TreeRange::new(self.source, self.tree, range.bounds()))
+        Range { range: TreeRange::new(self.source, self.tree, range.bounds()) }
     }
 
     /// The entries whose keys begin with `prefix`.
@@ -297,17 +297,6 @@ impl<'txn> IntoIterator for Bucket<'txn> {
 /// An item is an error if a page is corrupt; after an error nothing more comes.
 pub struct Range<'txn> {
     range: TreeRange<'txn, PageSource<'txn>>,
-    /// What positioning came to, until it is told.
-    error: Option<Error>,
-}
-
-impl<'txn> Range<'txn> {
-    fn new(source: PageSource<'txn>, range: Result<TreeRange<'txn, PageSource<'txn>>>) -> Range<'txn> {
-        match range {
-            Ok(range) => Range { range, error: None },
-            Err(error) => Range { range: TreeRange::empty(source), error: Some(error) },
-        }
-    }
 }
 
 impl<'txn> Iterator for Range<'txn> {
@@ -315,20 +304,14 @@ impl<'txn> Iterator for Range<'txn> {
 
     #[inline]
     fn next(&mut self) -> Option<Result<Entry<'txn>>> {
-        match self.error.take() {
-            None => self.range.next(),
-            Some(error) => Some(Err(error)),
-        }
+        self.range.next()
     }
 }
 
 impl<'txn> DoubleEndedIterator for Range<'txn> {
     #[inline]
     fn next_back(&mut self) -> Option<Result<Entry<'txn>>> {
-        match self.error.take() {
-            None => self.range.next_back(),
-            Some(error) => Some(Err(error)),
-        }
+        self.range.next_back()
     }
 }
 

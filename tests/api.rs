@@ -486,6 +486,9 @@ fn t09_iterators_stop_at_the_first_error() -> Result<()> {
     let mut range = a.range("key 1000"..);
     assert!(is_the_page(&range.next().unwrap().unwrap_err()));
     assert!(range.next().is_none() && range.next_back().is_none());
+    let mut range = a.range("key 0000".."key 1000");
+    assert!(is_the_page(&range.next().unwrap().unwrap_err()), "its start is sound, and yet nothing is yielded");
+    assert!(range.next().is_none() && range.next_back().is_none());
     let mut range = a.range(.."key 1000");
     assert!(is_the_page(&range.next_back().unwrap().unwrap_err()));
     assert!(range.next().is_none() && range.next_back().is_none());

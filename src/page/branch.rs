@@ -195,6 +195,11 @@ impl<'a> Branch<'a> {
         }
         Ok(run.start)
     }
+
+    /// The error for a branch that does not lie where its keys lead.
+    pub(crate) fn out_of_order(&self) -> crate::error::Error {
+        super::corrupt(self.page, "a branch out of order")
+    }
 }
 
 fn slot_count(page: &[u8]) -> usize {

@@ -60,6 +60,22 @@ pub(crate) fn inline_entry_len(key: &[u8], value_len: usize) -> usize {
     SLOT_LEN + VALUE_LEN_LEN + key.len() + value_len
 }
 
+/// The entry of a slot of a page.
+#[inline]
+pub(crate) fn entry_at<'a>(page: &'a [u8], slot: &Slot) -> Result<'a, (&'a [u8], Value<'a>)> {
+    let parts = page.get(usize::from(slot.at.get())..).and_then(|record| {
+        let (value_len, rest) = record.split_first_chunk::<2>()?;
+        let (key, rest) = rest.split_at_checked(usize::from(slot.key_len.get()))?;
+        let value_len = u16::from_le_bytes(*value_len);
+        let stored = rest.get(..usize::from(value_len & !LARGE))?;
+        match value_len & LARGE {
+            0 => Some((key, Value::Inline(stored))),
+            _ => Some((key, Value::Large(LargeRef::read_from_bytes(stored).ok()?))),
+        }
+    });
+    parts.ok_or(Malformed(page))
+}
+
 /// A leaf to be read.
 #[derive(Clone, Copy)]
 pub(crate) struct Leaf<'a> {
@@ -102,18 +118,16 @@ impl<'a> Leaf<'a> {
 
     #[inline]
     pub(crate) fn entry(&self, i: usize) -> Result<'a, (&'a [u8], Value<'a>)> {
-        let entry = self.slots.get(i).and_then(|slot| {
-            let record = self.page.get(usize::from(slot.at.get())..)?;
-            let (value_len, rest) = record.split_first_chunk::<2>()?;
-            let (key, rest) = rest.split_at_checked(usize::from(slot.key_len.get()))?;
-            let value_len = u16::from_le_bytes(*value_len);
-            let stored = rest.get(..usize::from(value_len & !LARGE))?;
-            match value_len & LARGE {
-                0 => Some((key, Value::Inline(stored))),
-                _ => Some((key, Value::Large(LargeRef::read_from_bytes(stored).ok()?))),
-            }
-        });
-        self.sound(entry)
+        entry_at(self.page, self.sound(self.slots.get(i))?)
+    }
+
+    /// All slots, in the order of their keys. [`entry_at`] has what they stand for.
+    pub(crate) fn slots(&self) -> &'a [Slot] {
+        self.slots
+    }
+
+    pub(crate) fn page(&self) -> &'a [u8] {
+        self.page
     }
 
     #[inline]
@@ -170,8 +184,7 @@ impl<'a> Leaf<'a> {
     /// Where the record of `key` lies if it is here, judged by heads alone: for a prefetch.
     #[inline]
     pub(crate) fn probable_at(&self, key: &[u8]) -> Option<usize> {
-        let head = head_of(key.get(self.prefix_len..)?);
-        self.slots.get(lower_bound(self.slots, head)).map(|slot| usize::from(slot.at.get()))
+        self.slots.get(self.near(key)).map(|slot| usize::from(slot.at.get()))
     }
 
     /// The slot that holds `key` (`Ok`), or the slot before which it belongs (`Err`). Looks at few records: the page's prefix is read in
@@ -191,6 +204,20 @@ impl<'a> Leaf<'a> {
             }
         }
         self.search_run(equal_run(self.slots, first, head), key)
+    }
+
+    /// About where [`Leaf::bound`] leads, judged by heads alone: for a prefetch.
+    #[inline]
+    pub(crate) fn near(&self, key: &[u8]) -> usize {
+        key.get(self.prefix_len..).map_or(0, |rest| lower_bound(self.slots, head_of(rest)))
+    }
+
+    /// The first slot whose key is not less than `key`, or with `after` is greater.
+    pub(crate) fn bound(&self, key: &[u8], after: bool) -> Result<'a, usize> {
+        Ok(match self.search(key)? {
+            Ok(i) => i + usize::from(after),
+            Err(i) => i,
+        })
     }
 
     fn search_run(&self, mut run: Range<usize>, key: &[u8]) -> Result<'a, std::result::Result<usize, usize>> {

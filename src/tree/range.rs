@@ -1,10 +1,13 @@
 //! Ranges: which bounds there are, and the double-ended iterator between two of them.
 
 use std::ops::{self, Bound};
+use std::slice;
 
-use super::cursor::Cursor;
+use super::leaves::Leaves;
 use super::{Entry, Pages, Tree};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::page::Slot;
+use crate::page::leaf::{self, Leaf};
 
 /// A range of keys: `..`, `a..`, `a..b`, `a..=b`, `..b`, `..=b`, or a pair of [`Bound`]s.
 ///
@@ -73,82 +76,162 @@ pub(crate) fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(end)
 }
 
-/// An iterator over the entries between two cursors.
+/// Entries of one leaf that are yet to be yielded.
+#[derive(Default)]
+struct Run<'p> {
+    page: &'p [u8],
+    slots: slice::Iter<'p, Slot>,
+}
+
+impl<'p> Run<'p> {
+    fn new(leaf: Leaf<'p>, slots: ops::Range<usize>) -> Run<'p> {
+        // Of a leaf that nobody verified the end of a range may come before its start.
+        Run { page: leaf.page(), slots: leaf.slots().get(slots).unwrap_or_default().iter() }
+    }
+
+    fn whole(leaf: Leaf<'p>) -> Run<'p> {
+        Run::new(leaf, 0..leaf.len())
+    }
+}
+
+/// How far a range has come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// There may be leaves between its two ends.
+    Apart,
+    /// Both ends are in one leaf: what is left is one run, which is in the hands of either.
+    Met,
+    Done,
+}
+
+/// An iterator over the entries between two places.
 ///
-/// `front` stands at the next entry to yield, or, once `front_yielded`, at the one last yielded. `back` stands behind
-/// the last entry to yield. A side without a bound gets its cursor when it is first used.
+/// `front` and `back` hold what is left of the leaves that the two ends have come to, and nearly all that `next` does is to take an entry
+/// from there. `first` and `last` are the walks that fetch the next leaf. A side without a bound begins its walk when it is first used.
 pub(crate) struct Range<'p, P> {
+    front: Run<'p>,
+    back: Run<'p>,
     pages: P,
     tree: Tree,
-    front: Option<Cursor<'p, P>>,
-    front_yielded: bool,
-    back: Option<Cursor<'p, P>>,
-    done: bool,
+    first: Option<Leaves<'p, P>>,
+    last: Option<Leaves<'p, P>>,
+    progress: Progress,
+    /// Why there is no first entry, until it is told.
+    error: Option<Error>,
 }
 
 impl<'p, P: Pages<'p>> Range<'p, P> {
-    pub(crate) fn new(pages: P, tree: Tree, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<Range<'p, P>> {
-        let mut range = Range { pages, tree, front: None, front_yielded: false, back: None, done: is_empty(bounds) };
-        if range.done {
-            return Ok(range);
-        }
-        range.front = range.seek(bounds.0, false)?;
-        range.back = range.seek(bounds.1, true)?;
-        Ok(range)
-    }
-
-    /// An iterator that yields nothing.
-    pub(crate) fn empty(pages: P) -> Range<'p, P> {
-        Range { pages, tree: Tree::EMPTY, front: None, front_yielded: false, back: None, done: true }
-    }
-
-    /// The cursor at the first entry inside a start bound, or behind an end bound.
-    fn seek(&self, bound: Bound<&[u8]>, is_end: bool) -> Result<Option<Cursor<'p, P>>> {
-        let (key, included) = match bound {
-            Bound::Unbounded => return Ok(None),
-            Bound::Included(key) => (key, true),
-            Bound::Excluded(key) => (key, false),
+    /// What goes wrong at the start is what the first step answers.
+    pub(crate) fn new(pages: P, tree: Tree, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Range<'p, P> {
+        let mut range = Range {
+            front: Run::default(),
+            back: Run::default(),
+            pages,
+            tree,
+            first: None,
+            last: None,
+            progress: Progress::Apart,
+            error: None,
         };
-        let mut cursor = Cursor::new(self.pages, self.tree);
-        cursor.seek(key, included == is_end)?;
-        Ok(Some(cursor))
+        if tree.depth == 0 || is_empty(bounds) {
+            range.progress = Progress::Done;
+        } else {
+            range.error = range.seek(bounds).err();
+            if range.error.is_some() {
+                range.drop_runs();
+            }
+        }
+        range
     }
 
-    /// Stops for good and passes the result on: after an error there is nothing more.
+    fn seek(&mut self, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Result<()> {
+        let (mut start, mut end) = (0, 0);
+        if let Some((key, after)) = place(bounds.0, false) {
+            let leaves = self.first.insert(Leaves::new(self.pages, self.tree));
+            if let Some(leaf) = leaves.seek(key)? {
+                leaves.prefetch_from(key)?;
+                start = leaf.bound(key, after)?;
+                self.front = Run::new(leaf, start..leaf.len());
+            }
+        }
+        if let Some((key, after)) = place(bounds.1, true) {
+            let leaves = self.last.insert(Leaves::new(self.pages, self.tree));
+            if let Some(leaf) = leaves.seek(key)? {
+                end = leaf.bound(key, after)?;
+                self.back = Run::new(leaf, 0..end);
+            }
+        }
+        if let (Some(first), Some(last)) = (&self.first, &self.last)
+            && first.is_at(last)
+        {
+            self.progress = Progress::Met;
+            self.front = first.leaf().map(|leaf| Run::new(leaf, start..end)).unwrap_or_default();
+            self.back = Run::default();
+        }
+        Ok(())
+    }
+
+    /// Goes on, with one end that has nothing left, to the leaf where there is more. Answers false, for good, where there is none.
+    #[inline(never)]
+    fn refill(&mut self, forward: bool) -> Result<bool> {
+        let found = match self.error.take() {
+            Some(error) => Err(error),
+            None => self.find(forward),
+        };
+        if !matches!(found, Ok(true)) {
+            self.progress = Progress::Done;
+            self.drop_runs();
+        }
+        found
+    }
+
+    fn drop_runs(&mut self) {
+        (self.front, self.back) = (Run::default(), Run::default());
+    }
+
+    fn find(&mut self, forward: bool) -> Result<bool> {
+        if self.progress == Progress::Done {
+            return Ok(false);
+        }
+        if self.progress == Progress::Apart {
+            let (own, other) = if forward { (&mut self.first, &self.last) } else { (&mut self.last, &self.first) };
+            let own = own.get_or_insert_with(|| {
+                let mut leaves = Leaves::new(self.pages, self.tree);
+                leaves.leave(!forward);
+                leaves
+            });
+            let Some(leaf) = own.step(forward)? else { return Ok(false) };
+            if !other.as_ref().is_some_and(|other| own.is_at(other)) {
+                *(if forward { &mut self.front } else { &mut self.back }) = Run::whole(leaf);
+                return Ok(true);
+            }
+            self.progress = Progress::Met;
+        }
+        // What the other end has not taken.
+        std::mem::swap(&mut self.front, &mut self.back);
+        Ok(!(if forward { &self.front } else { &self.back }).slots.as_slice().is_empty())
+    }
+
+    fn entry(&self, page: &'p [u8], slot: &Slot) -> Result<Entry<'p>> {
+        let (key, value) = leaf::entry_at(page, slot)?;
+        Ok((key, self.pages.lend(value)?))
+    }
+
+    /// After an error there is nothing more.
     #[cold]
-    fn finish(&mut self, result: Result<Option<Entry<'p>>>) -> Option<Result<Entry<'p>>> {
-        self.done = true;
-        result.transpose()
+    fn fail(&mut self, error: Error) -> Option<Result<Entry<'p>>> {
+        self.progress = Progress::Done;
+        self.drop_runs();
+        Some(Err(error))
     }
+}
 
-    fn step_front(&mut self) -> Result<Option<Entry<'p>>> {
-        let front = self.front.get_or_insert_with(|| Cursor::new(self.pages, self.tree));
-        if self.front_yielded || !front.is_at_entry() {
-            front.next()?;
-        }
-        self.front_yielded = true;
-        if self.back.as_ref().is_some_and(|back| back.is_at(front)) {
-            return Ok(None);
-        }
-        front.entry()
-    }
-
-    fn step_back(&mut self) -> Result<Option<Entry<'p>>> {
-        let back = self.back.get_or_insert_with(|| {
-            let mut cursor = Cursor::new(self.pages, self.tree);
-            cursor.end();
-            cursor
-        });
-        // Before the step `back` may stand at a front that is yet to yield; after it, at one that has.
-        let meets = |back: &Cursor<'p, P>| self.front.as_ref().is_some_and(|front| front.is_at(back));
-        if !self.front_yielded && meets(back) {
-            return Ok(None);
-        }
-        back.prev()?;
-        if self.front_yielded && meets(back) {
-            return Ok(None);
-        }
-        back.entry()
+/// The key of a bound, and whether the place that it means is behind that key's entry.
+fn place(bound: Bound<&[u8]>, is_end: bool) -> Option<(&[u8], bool)> {
+    match bound {
+        Bound::Unbounded => None,
+        Bound::Included(key) => Some((key, is_end)),
+        Bound::Excluded(key) => Some((key, !is_end)),
     }
 }
 
@@ -157,12 +240,17 @@ impl<'p, P: Pages<'p>> Iterator for Range<'p, P> {
 
     #[inline]
     fn next(&mut self) -> Option<Result<Entry<'p>>> {
-        if self.done {
-            return None;
-        }
-        match self.step_front() {
-            Ok(Some(entry)) => Some(Ok(entry)),
-            end => self.finish(end),
+        loop {
+            if let Some(slot) = self.front.slots.next() {
+                return match self.entry(self.front.page, slot) {
+                    Ok(entry) => Some(Ok(entry)),
+                    Err(error) => self.fail(error),
+                };
+            }
+            match self.refill(true) {
+                Ok(true) => {}
+                end => return end.err().map(Err),
+            }
         }
     }
 }
@@ -170,12 +258,17 @@ impl<'p, P: Pages<'p>> Iterator for Range<'p, P> {
 impl<'p, P: Pages<'p>> DoubleEndedIterator for Range<'p, P> {
     #[inline]
     fn next_back(&mut self) -> Option<Result<Entry<'p>>> {
-        if self.done {
-            return None;
-        }
-        match self.step_back() {
-            Ok(Some(entry)) => Some(Ok(entry)),
-            end => self.finish(end),
+        loop {
+            if let Some(slot) = self.back.slots.next_back() {
+                return match self.entry(self.back.page, slot) {
+                    Ok(entry) => Some(Ok(entry)),
+                    Err(error) => self.fail(error),
+                };
+            }
+            match self.refill(false) {
+                Ok(true) => {}
+                end => return end.err().map(Err),
+            }
         }
     }
 }

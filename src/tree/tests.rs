@@ -317,7 +317,7 @@ impl Run {
         let borrowed = (bounds.0.as_ref().map(Vec::as_slice), bounds.1.as_ref().map(Vec::as_slice));
         let expected = self.in_bounds(&bounds);
         let own = |entry: Result<Entry<'_>>| entry.map(|(k, v)| (k.to_vec(), v.to_vec())).unwrap();
-        let range = || Range::new(pages, self.tree, borrowed).unwrap();
+        let range = || Range::new(pages, self.tree, borrowed);
         assert_eq!(range().map(own).collect::<Vec<_>>(), expected);
         let mut backward: Vec<_> = range().rev().map(own).collect();
         backward.reverse();
@@ -431,7 +431,7 @@ fn a_built_tree_agrees_with_one_that_was_appended_to() {
             let mut strict = Strict::default();
             assert_eq!(check(&tree_built, &built, page_len, TxnId::new(1), &mut strict), model.len() as u64);
             assert!(strict.pages == built.in_use() && strict.pages <= appended.in_use(), "{strict:?}");
-            let entries = Range::new(&built, tree_built, (Bound::Unbounded, Bound::Unbounded)).unwrap();
+            let entries = Range::new(&built, tree_built, (Bound::Unbounded, Bound::Unbounded));
             assert!(entries.map(Result::unwrap).eq(model.iter().map(|(key, value)| (&key[..], &value[..]))));
             for (key, value) in &model {
                 assert_eq!(tree_built.get(&built, key).unwrap(), Some(&value[..]));
