@@ -1,9 +1,10 @@
 //! How many instructions the operations execute, counted by valgrind: a regression shows in one run, whatever else the machine does.
 //!
-//! `cargo bench --bench instructions`. It needs valgrind and `gungraun-runner`, in the version of gungraun that Cargo.lock names; without
-//! them it says what is missing and does nothing else. The runner keeps the counts and shows what has changed since the run before.
-//! Each count is of a thousand operations on ten thousand entries in memory, which were checked
-//! before. What the machine waits for is not in it: a miss of the cache costs no instruction. `operations` has the times.
+//! `cargo bench --bench instructions`. It needs valgrind, and `gungraun-runner` in the version of gungraun that Cargo.lock names:
+//! `cargo install gungraun-runner --version 0.20.0`. Without them it says what is missing and does nothing else. The runner keeps the
+//! counts and shows what has changed since the run before. Each count is of a thousand operations on ten thousand entries in memory,
+//! which were checked before. What the machine waits for is not in it: a miss of the cache costs no instruction. `operations` has the
+//! times.
 #![allow(missing_docs)] // The macros make what is public.
 
 #[allow(dead_code)] // It is not criterion that measures here.
