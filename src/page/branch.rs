@@ -374,9 +374,26 @@ pub(crate) fn merge(left: &mut [u8], separator: &[u8], right: &[u8]) {
     children.build(0..children.len(), left);
 }
 
-/// A branch taken apart: whole separators, all in one buffer.
+/// Puts `new` (separator, page and entry count of each) in the place of the children in slots `range`, the first of which keeps its
+/// separator. Answers false, and changes nothing, if they do not fit.
+pub(crate) fn replace(page: &mut [u8], range: Range<usize>, new: &[(Vec<u8>, PageNo, u64)]) -> bool {
+    let old = Children::take(page);
+    let mut children = Children::default();
+    (0..range.start).for_each(|i| children.push_from(&old, i));
+    for (n, (separator, no, entry_count)) in new.iter().enumerate() {
+        children.push(if n == 0 { old.key(range.start) } else { separator }, *no, *entry_count);
+    }
+    (range.end..old.len()).for_each(|i| children.push_from(&old, i));
+    let fits = children.built_len(0..children.len()) <= page.len();
+    if fits {
+        children.build(0..children.len(), page);
+    }
+    fits
+}
+
+/// Branches taken apart: whole separators, all in one buffer.
 #[derive(Default)]
-struct Children {
+pub(crate) struct Children {
     keys: Vec<u8>,
     items: Vec<(Range<usize>, PageNo, u64)>,
 }
@@ -395,7 +412,7 @@ impl Children {
     }
 
     /// Appends the children of a page whose first child lies behind `first`.
-    fn extend(&mut self, page: &[u8], first: &[u8]) {
+    pub(crate) fn extend(&mut self, page: &[u8], first: &[u8]) {
         let branch = view(page);
         for i in 0..branch.len() {
             let (entry_count, suffix) = branch.record(i).expect("a dirty branch is well formed");
@@ -421,11 +438,21 @@ impl Children {
         self.items.insert(i, (start..self.keys.len(), no, entry_count));
     }
 
-    fn len(&self) -> usize {
+    fn push_from(&mut self, other: &Children, i: usize) {
+        let (_, no, entry_count) = other.items[i];
+        self.push(other.key(i), no, entry_count);
+    }
+
+    pub(crate) fn len(&self) -> usize {
         self.items.len()
     }
 
-    fn key(&self, i: usize) -> &[u8] {
+    /// The number of entries below the children in `range`.
+    pub(crate) fn entries_in(&self, range: Range<usize>) -> u64 {
+        self.items[range].iter().map(|(_, _, entry_count)| entry_count).sum()
+    }
+
+    pub(crate) fn key(&self, i: usize) -> &[u8] {
         &self.keys[self.items[i].0.clone()]
     }
 
@@ -438,15 +465,34 @@ impl Children {
         &first[..common_prefix_len(first, self.key(range.end - 1))]
     }
 
+    /// The end of the longest range from `start` on that makes a page of at most `len_max` bytes: of two children at least, and it
+    /// leaves not just one.
+    pub(crate) fn fitting(&self, start: usize, len_max: usize) -> usize {
+        let count = self.len();
+        let mut end = (start + 2).min(count);
+        let mut keys_len: usize = self.items[start..end].iter().skip(1).map(|(key, ..)| key.len()).sum();
+        while end < count {
+            keys_len += self.key(end).len();
+            let range = start..end + 1;
+            let prefix_len = self.prefix(&range).len();
+            let suffixes = keys_len - (range.len() - 1) * prefix_len;
+            if slots_start(prefix_len) + range.len() * (SLOT_LEN + COUNT_LEN) + suffixes > len_max {
+                break;
+            }
+            end += 1;
+        }
+        if end + 1 == count && end > start + 2 { end - 1 } else { end }
+    }
+
     /// How long a page of the children in `range` is.
-    fn built_len(&self, range: Range<usize>) -> usize {
+    pub(crate) fn built_len(&self, range: Range<usize>) -> usize {
         let prefix_len = self.prefix(&range).len();
         let suffixes: usize = (range.start + 1..range.end).map(|i| self.key(i).len() - prefix_len).sum();
         slots_start(prefix_len) + range.len() * (SLOT_LEN + COUNT_LEN) + suffixes
     }
 
     /// Makes `page` a branch of the children in `range`, at the level that it has.
-    fn build(&self, range: Range<usize>, page: &mut [u8]) {
+    pub(crate) fn build(&self, range: Range<usize>, page: &mut [u8]) {
         let prefix = self.prefix(&range);
         page[HEADER_LEN..].fill(0);
         let header = header_mut(page);

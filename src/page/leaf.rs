@@ -232,10 +232,20 @@ impl<'a> Leaf<'a> {
         Ok(Err(run.start))
     }
 
+    /// The bytes of record `i`.
+    fn record(&self, i: usize) -> Result<'a, &'a [u8]> {
+        let record = self.slots.get(i).and_then(|slot| {
+            let record = self.page.get(usize::from(slot.at.get())..)?;
+            let (value_len, _) = record.split_first_chunk::<VALUE_LEN_LEN>()?;
+            let stored_len = usize::from(u16::from_le_bytes(*value_len) & !LARGE);
+            record.get(..VALUE_LEN_LEN + usize::from(slot.key_len.get()) + stored_len)
+        });
+        self.sound(record)
+    }
+
     /// The byte length of record `i`.
     fn record_len(&self, i: usize) -> Result<'a, usize> {
-        let (key, value) = self.entry(i)?;
-        Ok(VALUE_LEN_LEN + key.len() + value.stored_len())
+        self.record(i).map(<[u8]>::len)
     }
 }
 
@@ -410,22 +420,61 @@ fn append_from(page: &mut [u8], from: &[u8], range: Range<usize>) {
     let from = view(from);
     let key = |i| from.key(i).expect("a dirty leaf is well formed");
     let last = key(range.end - 1);
-    let prefix_len = match slot_count(page) {
+    let count = slot_count(page);
+    let prefix_len = match count {
         0 => common_prefix_len(key(range.start), last),
         _ => common_prefix_len(view_entry(page, 0).0, last),
     };
-    set_prefix(page, prefix_len);
-    for i in range {
-        let (key, value) = from.entry(i).expect("a dirty leaf is well formed");
-        let at = push_record(page, key, value);
-        let slot = Slot {
-            head: U32::new(head_of(&key[prefix_len..])),
-            at: U16::new(at as u16),
-            key_len: U16::new(key.len() as u16),
-        };
-        let count = slot_count(page);
-        insert_slot(page, HEADER_LEN, count, count, slot);
+    if prefix_len != usize::from(header(page).prefix_len.get()) {
+        set_prefix(page, prefix_len);
     }
+    let mut heap_at = page.len() - usize::from(header(page).heap_len.get());
+    let mut slot_at = HEADER_LEN + count * SLOT_LEN;
+    let mut value_lens = 0;
+    for i in range.clone() {
+        let record = from.record(i).expect("a dirty leaf is well formed");
+        let key_len = from.slots[i].key_len;
+        let head = head_of(&record[VALUE_LEN_LEN + prefix_len..VALUE_LEN_LEN + usize::from(key_len.get())]);
+        value_lens |= u16::from_le_bytes([record[0], record[1]]);
+        heap_at -= record.len();
+        page[heap_at..heap_at + record.len()].copy_from_slice(record);
+        let slot = Slot { head: U32::new(head), at: U16::new(heap_at as u16), key_len };
+        page[slot_at..slot_at + SLOT_LEN].copy_from_slice(slot.as_bytes());
+        slot_at += SLOT_LEN;
+    }
+    let heap_len = page.len() - heap_at;
+    let header = header_mut(page);
+    header.slot_count = U16::new((count + range.len()) as u16);
+    header.heap_len = U16::new(heap_len as u16);
+    if value_lens & LARGE != 0 {
+        header.flags |= HAS_LARGE;
+    }
+}
+
+/// Appends entries of `from`, from slot `start` on, until the page has no room or is as near to `live_max` live bytes as it gets; an
+/// empty page takes one at least. Answers the slot of the first that was not taken.
+pub(crate) fn fill_from(page: &mut [u8], from: &[u8], start: usize, live_max: usize) -> usize {
+    let source = view(from);
+    let mut len = live_len(page);
+    let mut end = start;
+    while end < source.len() {
+        let next = SLOT_LEN + source.record(end).expect("a dirty leaf is well formed").len();
+        let is_full = HEADER_LEN + len + next > page.len() || len + next / 2 > live_max;
+        if is_full && len > 0 {
+            break;
+        }
+        len += next;
+        end += 1;
+    }
+    append_from(page, from, start..end);
+    end
+}
+
+/// The shortest key that separates two leaves.
+pub(crate) fn separator<'a>(left: &[u8], right: &'a [u8]) -> &'a [u8] {
+    let last = view_entry(left, slot_count(left) - 1).0;
+    let first = view_entry(right, 0).0;
+    &first[..common_prefix_len(last, first) + 1]
 }
 
 /// Appends all entries of `right` to `left`, where they are known to fit and to follow.

@@ -243,6 +243,11 @@ fn rebalance<P: PagesMut>(tree: &mut Tree, pages: &mut P, path: &Path) -> Result
             }
         }
     }
+    drop_thin_roots(tree, pages)
+}
+
+/// Takes away the roots that have one child or none.
+pub(super) fn drop_thin_roots<P: PagesMut>(tree: &mut Tree, pages: &mut P) -> Result<()> {
     loop {
         let page = pages.view().page(tree.root)?;
         let count = header(page).slot_count.get();

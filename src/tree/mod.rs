@@ -15,6 +15,7 @@ pub(crate) mod cursor;
 pub(crate) mod delete;
 pub(crate) mod diff;
 mod leaves;
+pub(crate) mod pack;
 pub(crate) mod put;
 pub(crate) mod range;
 pub(crate) mod walk;

@@ -7,6 +7,7 @@ use super::build::{Builder, PageSink};
 use super::check::{Auditor, check};
 use super::cursor::Cursor;
 use super::delete::{clear, delete, delete_range};
+use super::pack::pack;
 use super::put::{Finger, Mode, is_inline, put};
 use super::range::Range;
 use super::walk::{Visitor, walk};
@@ -283,6 +284,9 @@ impl Run {
             96..99 => {
                 // A commit: every page becomes clean.
                 self.finger.forget();
+                if self.rng.bool() {
+                    pack(&mut self.tree, &mut self.pages).unwrap();
+                }
                 if self.tree.depth > 0 {
                     self.tree.root = self.pages.clean(self.tree.root);
                 }
@@ -441,4 +445,96 @@ fn a_built_tree_agrees_with_one_that_was_appended_to() {
             assert_eq!((seen.pages, seen.entries), (strict.pages, model.len()));
         }
     }
+}
+
+/// The keys and values of random loads: of several shapes, all of them unsorted.
+fn shapes(rng: &mut fastrand::Rng) -> Vec<(&'static str, Vec<(Vec<u8>, Vec<u8>)>)> {
+    let paths = ["products", "people", "library"];
+    let path =
+        |n: u64| format!("https://www.example.com/{}/articles/{:x}", paths[n as usize % 3], n >> 20).into_bytes();
+    let mut shape = |name, entry: &mut dyn FnMut(&mut fastrand::Rng) -> (Vec<u8>, Vec<u8>)| {
+        (name, (0..6_000).map(|_| entry(rng)).collect())
+    };
+    vec![
+        shape("integers", &mut |rng| (rng.u64(..).to_be_bytes().to_vec(), vec![1; 8])),
+        shape("24 + 150", &mut |rng| ([rng.u64(..).to_be_bytes(); 3].concat(), vec![2; 150])),
+        shape("text", &mut |rng| (path(rng.u64(..)), vec![3; 60])),
+        shape("varied", &mut |rng| (path(rng.u64(..)), vec![4; rng.usize(..300)])),
+        shape("long keys", &mut |rng| ([path(rng.u64(..)), vec![b'k'; rng.usize(..200)]].concat(), vec![])),
+    ]
+}
+
+fn fill_of(run: &Run) -> f64 {
+    let measure = check::measure(&run.tree, &run.pages, run.pages.page_len, u64::MAX).unwrap();
+    measure.used_len as f64 / ((measure.leaf_pages + measure.branch_pages) as usize * run.pages.page_len) as f64
+}
+
+#[test]
+fn random_loads_leave_full_pages_when_packed() {
+    for page_len in [4096, 16384] {
+        let mut rng = fastrand::Rng::with_seed(page_len as u64);
+        for (name, entries) in shapes(&mut rng) {
+            let mut run = Run::new(1, page_len);
+            for (key, value) in entries {
+                put(&mut run.tree, &mut run.pages, &mut run.finger, &key, &value, Mode::Upsert).unwrap();
+                run.model.insert(key, value);
+            }
+            let before = fill_of(&run);
+            run.finger.forget();
+            pack(&mut run.tree, &mut run.pages).unwrap();
+            run.compare();
+            let after = fill_of(&run);
+            assert!(after > 0.83 && after > before, "{name} at {page_len}: from {before:.3} to {after:.3}");
+
+            // Nothing is left to do, and what is full is left alone.
+            let in_use = run.pages.pages.len();
+            pack(&mut run.tree, &mut run.pages).unwrap();
+            assert!(run.pages.pages.len() - in_use <= in_use / 20, "{name} at {page_len}: packed twice");
+        }
+    }
+}
+
+#[test]
+fn what_is_clean_is_not_packed() {
+    let mut run = Run::new(7, 4096);
+    for n in 0..20_000u64 {
+        let key = run.rng.u64(..).to_be_bytes().to_vec();
+        put(&mut run.tree, &mut run.pages, &mut run.finger, &key, &n.to_be_bytes(), Mode::Upsert).unwrap();
+        run.model.insert(key, n.to_be_bytes().to_vec());
+    }
+    run.finger.forget();
+    run.tree.root = run.pages.clean(run.tree.root);
+    let clean = run.pages.clean.iter().flatten().count();
+    // One leaf in some twenty becomes dirty, with the branches above.
+    let keys: Vec<_> = run.model.keys().step_by(2000).cloned().collect();
+    for key in &keys {
+        put(&mut run.tree, &mut run.pages, &mut run.finger, key, b"changed", Mode::Upsert).unwrap();
+        run.model.insert(key.clone(), b"changed".to_vec());
+    }
+    let touched = clean - run.pages.clean.iter().flatten().count();
+    run.finger.forget();
+    pack(&mut run.tree, &mut run.pages).unwrap();
+    assert_eq!(clean - run.pages.clean.iter().flatten().count(), touched);
+    run.compare();
+}
+
+#[test]
+fn deletes_at_random_leave_full_pages_when_packed() {
+    let mut run = Run::new(9, 4096);
+    let mut keys: Vec<u64> = (0..10_000).collect();
+    run.rng.shuffle(&mut keys);
+    for (n, key) in keys.iter().enumerate() {
+        put(&mut run.tree, &mut run.pages, &mut run.finger, &key.to_be_bytes(), &[1; 50], Mode::Upsert).unwrap();
+        run.model.insert(key.to_be_bytes().to_vec(), vec![1; 50]);
+        if n % 2 == 1 {
+            let gone = keys[n / 2].to_be_bytes();
+            assert!(delete(&mut run.tree, &mut run.pages, &mut run.finger, &gone).unwrap());
+            run.model.remove(&gone[..]);
+        }
+    }
+    run.finger.forget();
+    pack(&mut run.tree, &mut run.pages).unwrap();
+    run.compare();
+    let fill = fill_of(&run);
+    assert!(fill > 0.88, "{fill:.3}");
 }

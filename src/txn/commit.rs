@@ -23,7 +23,7 @@ use crate::page::branch::{self, Branch};
 use crate::page::meta::{DIGEST_PAGES_MAX, Meta, MetaFields, Trust};
 use crate::page::space_log::{self, Extent};
 use crate::page::{self, PageNo, TxnId};
-use crate::tree::{PagesMut, Tree};
+use crate::tree::{PagesMut, Tree, pack};
 
 /// Commits the transaction and answers its id; one that changed nothing has the id of the current snapshot.
 pub(super) fn commit(txn: &mut WriteTxn, durability: Durability) -> Result<TxnId> {
@@ -137,6 +137,9 @@ fn changed(txn: &WriteTxn) -> Vec<usize> {
 /// Numbers the dirty pages of all trees; the catalog comes last, since it holds the roots of the others.
 fn number_all(txn: &mut WriteTxn) -> Result<Vec<(u64, usize)>> {
     let changed = changed(txn);
+    for &i in &changed {
+        pack::pack(&mut txn.buckets[i].tree, &mut txn.pages)?;
+    }
     // Recorded once for the shape of the catalog, which decides how many pages there are, and once for the roots.
     record_roots(txn, &changed)?;
     let count = txn.pages.dirty().len();
