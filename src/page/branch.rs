@@ -111,6 +111,7 @@ impl<'a> Branch<'a> {
     }
 
     /// The place of record `i`.
+    #[inline]
     fn place(&self, i: usize) -> Result<'a, &'a Place> {
         let at = Layout::of(self.page).places() + i * PLACE_LEN;
         let place = self.page.get(at..at + PLACE_LEN).filter(|_| i < self.len());
@@ -137,6 +138,12 @@ impl<'a> Branch<'a> {
     pub(crate) fn shared_run(&self, i: usize, other: &Branch<'_>, j: usize) -> usize {
         let pairs = self.children.iter().skip(i).zip(other.children.iter().skip(j));
         pairs.take_while(|(one, two)| one == two).count()
+    }
+
+    /// Where the entry count of child `i` stands in the page.
+    #[inline]
+    pub(crate) fn entry_count_at(&self, i: usize) -> Result<'a, usize> {
+        Ok(usize::from(self.place(i)?.at.get()))
     }
 
     /// How many entries lie below child `i`.
@@ -232,14 +239,21 @@ pub(crate) fn set_child(page: &mut [u8], i: usize, no: PageNo) {
 }
 
 pub(crate) fn set_entry_count(page: &mut [u8], i: usize, entry_count: u64) {
-    let at = usize::from(place(page, i).at.get());
-    page[at..at + COUNT_LEN].copy_from_slice(&entry_count.to_le_bytes());
+    *entry_count_mut(page, i) = entry_count.to_le_bytes();
 }
 
 /// Adds `change` to the number of entries below child `i`.
 pub(crate) fn add_entries(page: &mut [u8], i: usize, change: i64) {
-    let count = view(page).entry_count(i).expect("a dirty branch is well formed");
-    set_entry_count(page, i, count.wrapping_add_signed(change));
+    let count = entry_count_mut(page, i);
+    *count = u64::from_le_bytes(*count).wrapping_add_signed(change).to_le_bytes();
+}
+
+/// The bytes of a child's entry count. Each put comes here once a level, so there is no view in between.
+fn entry_count_mut(page: &mut [u8], i: usize) -> &mut [u8; COUNT_LEN] {
+    let place_at = Layout::of(page).places() + i * PLACE_LEN;
+    let place = Place::ref_from_bytes(&page[place_at..place_at + PLACE_LEN]).expect("as many bytes as a place has");
+    let at = usize::from(place.at.get());
+    page[at..].first_chunk_mut().expect("a dirty branch is well formed")
 }
 
 /// The number of entries below the page.

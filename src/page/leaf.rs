@@ -187,6 +187,16 @@ impl<'a> Leaf<'a> {
         self.slots.get(self.near(key)).map(|slot| usize::from(slot.at.get()))
     }
 
+    /// The prefix that all keys share, as it stands in one of the records: the newest if that is certain to be in use, since an insert
+    /// touches the place before it next.
+    #[inline]
+    fn prefix(&self) -> Result<'a, &'a [u8]> {
+        let header = header(self.page);
+        let newest = self.page.len().checked_sub(usize::from(header.heap_len.get()));
+        let at = if header.dead_len.get() == 0 { newest } else { self.slots.first().map(|slot| slot.at.get().into()) };
+        self.sound(at.and_then(|at| self.page.get(at + VALUE_LEN_LEN..)?.get(..self.prefix_len)))
+    }
+
     /// The slot that holds `key` (`Ok`), or the slot before which it belongs (`Err`). Looks at few records: the page's prefix is read in
     /// the one that the key's head leads to, and not in the first.
     pub(crate) fn search(&self, key: &[u8]) -> Result<'a, std::result::Result<usize, usize>> {
@@ -284,14 +294,13 @@ pub(crate) fn insert(page: &mut [u8], i: usize, key: &[u8], value: Value<'_>) ->
     if HEADER_LEN + count * SLOT_LEN + heap_len + entry_len(key, &value) > page.len() {
         compact(page);
     }
-    let prefix_len = usize::from(header(page).prefix_len.get());
     if count == 0 {
         header_mut(page).prefix_len = U16::new(key.len() as u16);
     } else {
         // Without a prefix this touches no record.
-        let first = view(page).key(0).expect("a dirty leaf is well formed");
-        let shared = common_prefix_len(&first[..prefix_len], key);
-        if shared < prefix_len {
+        let prefix = view(page).prefix().expect("a dirty leaf is well formed");
+        if !key.starts_with(prefix) {
+            let shared = common_prefix_len(prefix, key);
             set_prefix(page, shared);
         }
     }
@@ -511,26 +520,25 @@ pub(crate) fn choose_cut(page: &[u8], i: usize, key: &[u8], value: &Value<'_>, a
     };
     let separator_len = |n: usize| common_prefix_len(key_at(n - 1), key_at(n)) + 1;
     let capacity = page.len() - HEADER_LEN;
-    let total: usize = (0..=count).map(len_at).sum();
-    let mut best = (usize::MAX, usize::MAX);
-    let mut cut = count;
-    if !at_edge {
+    let total = live_len(page) + entry_len(key, value);
+    // Each cut that leaves sides which fit, and how much longer one of them is.
+    let cuts = || {
         let mut left = 0;
-        for n in 1..=count {
+        let cut = move |n| {
             left += len_at(n - 1);
-            let right = total - left;
-            if left > capacity || right > capacity {
-                continue;
-            }
-            // Cuts that leave the sides within an eighth of a page of each other count as equally good.
-            let lean = left.abs_diff(right) / (capacity / 8);
-            let score = (lean, separator_len(n) * capacity + left.abs_diff(right));
-            if score < best {
-                best = score;
-                cut = n;
-            }
-        }
-    }
+            (n, left, total - left)
+        };
+        let fitting = (1..=count).map(cut).filter(|&(_, left, right)| left.max(right) <= capacity);
+        fitting.map(|(n, left, right)| (n, left.abs_diff(right)))
+    };
+    // Cuts that leave the sides within an eighth of a page of each other count as equally good.
+    let lean = |difference: usize| difference / (capacity / 8);
+    let middle = || {
+        let least = cuts().map(|(_, difference)| lean(difference)).min()?;
+        let good = cuts().filter(|&(_, difference)| lean(difference) == least);
+        good.min_by_key(|&(n, difference)| (separator_len(n), difference)).map(|(n, _)| n)
+    };
+    let cut = if at_edge { count } else { middle().expect("a cut that leaves sides which fit") };
     let new_left = i < cut;
     let separator = key_at(cut)[..separator_len(cut)].to_vec();
     Cut { slot: if new_left { cut - 1 } else { cut }, new_left, separator }

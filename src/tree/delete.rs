@@ -15,7 +15,7 @@ pub(crate) fn delete<P: PagesMut>(tree: &mut Tree, pages: &mut P, finger: &mut F
     if tree.depth == 0 {
         return Ok(false);
     }
-    let Ok(i) = finger.locate(tree, pages.view(), key)? else {
+    let Ok(i) = finger.locate(tree, pages, key)? else {
         return Ok(false);
     };
     finger.touch(tree, pages)?;
@@ -57,7 +57,7 @@ pub(crate) fn delete_range<P: PagesMut>(
     // The pages along the two edges of the gap may be nearly empty now.
     for bound in [bounds.0, bounds.1] {
         let (Bound::Included(key) | Bound::Excluded(key)) = bound else { continue };
-        let _place = finger.locate(tree, pages.view(), key)?;
+        let _place = finger.locate(tree, pages, key)?;
         finger.touch(tree, pages)?;
         let path = finger.path().clone();
         finger.forget();

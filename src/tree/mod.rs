@@ -68,8 +68,23 @@ pub(crate) trait PagesMut {
     /// A new dirty page, empty.
     fn alloc(&mut self, kind: u8, level: usize) -> PageNo;
 
+    /// The page, if it is one to change in place.
+    fn changeable(&self, no: PageNo) -> Option<&[u8]>;
+
     /// Whether the page is one to change in place.
-    fn is_changeable(&self, no: PageNo) -> bool;
+    #[inline]
+    fn is_changeable(&self, no: PageNo) -> bool {
+        self.changeable(no).is_some()
+    }
+
+    /// The page as it is now. Quick for those to change in place.
+    #[inline]
+    fn read(&self, no: PageNo) -> Result<&[u8]> {
+        match self.changeable(no) {
+            Some(page) => Ok(page),
+            None => self.view().page(no),
+        }
+    }
 
     /// The page to change for `no`: itself, or a copy that takes its place.
     fn touch(&mut self, no: PageNo) -> Result<PageNo>;

@@ -1,5 +1,7 @@
 //! Putting entries: find the place, make the path dirty, insert, split upwards.
 
+use std::cmp::Ordering;
+
 use super::{Pages, PagesMut, Path, Tree, prefetch_child};
 use crate::error::{Error, Result};
 use crate::page::branch::{self, Branch};
@@ -37,18 +39,13 @@ impl Finger {
 
     /// Points to the leaf that `key` belongs to, in a tree that is not empty. Answers the slot that holds the key
     /// (`Ok`) or before which it belongs (`Err`).
-    pub(super) fn locate<'p>(
-        &mut self,
-        tree: &Tree,
-        pages: impl Pages<'p>,
-        key: &[u8],
-    ) -> Result<Result<usize, usize>> {
+    pub(super) fn locate<P: PagesMut>(&mut self, tree: &Tree, pages: &P, key: &[u8]) -> Result<Result<usize, usize>> {
         let before = (self.path.len > 0).then(|| self.leaf_no());
-        if self.is_near && before.is_some() {
-            let leaf = Leaf::view(pages.page(self.leaf_no())?)?;
-            if key >= leaf.key(0)? && (self.is_last || key <= leaf.key(leaf.len() - 1)?) {
-                return Ok(leaf.search(key)?);
-            }
+        if self.is_near
+            && let Some(leaf_no) = before
+            && let Some(place) = self.locate_in(&Leaf::view(pages.read(leaf_no)?)?, key)?
+        {
+            return Ok(place);
         }
         let place = self.descend(tree, pages, key);
         match place {
@@ -58,20 +55,36 @@ impl Finger {
         place
     }
 
-    fn descend<'p>(&mut self, tree: &Tree, pages: impl Pages<'p>, key: &[u8]) -> Result<Result<usize, usize>> {
+    /// The place of `key` if it is certain to be in the finger's leaf. Sorted input comes behind the last key, which is looked at first.
+    #[inline]
+    fn locate_in(&self, leaf: &Leaf<'_>, key: &[u8]) -> Result<Option<Result<usize, usize>>> {
+        let last = leaf.len() - 1;
+        Ok(match key.cmp(leaf.key(last)?) {
+            Ordering::Greater => self.is_last.then_some(Err(last + 1)),
+            Ordering::Equal => Some(Ok(last)),
+            Ordering::Less if key < leaf.key(0)? => None,
+            Ordering::Less => Some(leaf.search(key)?),
+        })
+    }
+
+    fn descend<P: PagesMut>(&mut self, tree: &Tree, pages: &P, key: &[u8]) -> Result<Result<usize, usize>> {
         self.path.len = 0;
         self.is_last = true;
         let mut no = tree.root;
         for level in (1..tree.depth).rev() {
-            let branch = Branch::view(pages.page(no)?, level)?;
+            let branch = Branch::view(pages.read(no)?, level)?;
             let i = branch.child_for(key)?;
             self.is_last &= i + 1 == branch.len();
             self.path.push(no, i);
+            if level == 1 {
+                // It is about to change, and meanwhile the leaf is on its way.
+                pages.view().prefetch::<1>(no, branch.entry_count_at(i)?);
+            }
             no = branch.child(i)?;
-            prefetch_child(pages, no, level);
+            prefetch_child(pages.view(), no, level);
         }
         self.path.push(no, 0);
-        Ok(Leaf::view(pages.page(no)?)?.search(key)?)
+        Ok(Leaf::view(pages.read(no)?)?.search(key)?)
     }
 
     /// Makes every page of the path changeable.
@@ -133,12 +146,12 @@ pub(crate) fn put<P: PagesMut>(
         finger.forget();
         return Ok(false);
     }
-    let place = finger.locate(tree, pages.view(), key)?;
+    let place = finger.locate(tree, pages, key)?;
     match (place, mode) {
         (Ok(_), Mode::Insert) => return Ok(true),
         (Ok(_), Mode::Append) => return Err(Error::KeyOrder),
         (Err(i), Mode::Append) => {
-            let leaf = Leaf::view(pages.view().page(finger.leaf_no())?)?;
+            let leaf = Leaf::view(pages.read(finger.leaf_no())?)?;
             if !finger.is_last || i < leaf.len() {
                 return Err(Error::KeyOrder);
             }
@@ -174,7 +187,7 @@ pub(crate) fn value_mut<'a, P: PagesMut>(
     finger: &mut Finger,
     key: &[u8],
 ) -> Result<Option<&'a mut [u8]>> {
-    let place = finger.locate(tree, pages.view(), key)?;
+    let place = finger.locate(tree, pages, key)?;
     Ok(place.ok().map(|i| leaf::value_mut(pages.page_mut(finger.leaf_no()), i)))
 }
 
@@ -193,7 +206,7 @@ fn stored<'v, P: PagesMut>(pages: &mut P, key: &[u8], value: &'v [u8]) -> Result
 
 /// Frees the run of entry `i` if its value is large.
 pub(super) fn free_if_large<P: PagesMut>(pages: &mut P, leaf_no: PageNo, i: usize) -> Result<()> {
-    let value = Leaf::view(pages.view().page(leaf_no)?)?.value(i)?;
+    let value = Leaf::view(pages.read(leaf_no)?)?.value(i)?;
     if let Value::Large(large) = value {
         pages.free_large(&large)?;
     }

@@ -93,8 +93,8 @@ impl PagesMut for VecPages {
         PageNo::dirty(self.pages.len() - 1)
     }
 
-    fn is_changeable(&self, no: PageNo) -> bool {
-        no.as_dirty().is_some()
+    fn changeable(&self, no: PageNo) -> Option<&[u8]> {
+        Some(self.pages[no.as_dirty()?].as_deref().expect("a page in use"))
     }
 
     fn touch(&mut self, no: PageNo) -> Result<PageNo> {
@@ -447,21 +447,25 @@ fn a_built_tree_agrees_with_one_that_was_appended_to() {
     }
 }
 
-/// The keys and values of random loads: of several shapes, all of them unsorted.
-fn shapes(rng: &mut fastrand::Rng) -> Vec<(&'static str, Vec<(Vec<u8>, Vec<u8>)>)> {
-    let paths = ["products", "people", "library"];
-    let path =
-        |n: u64| format!("https://www.example.com/{}/articles/{:x}", paths[n as usize % 3], n >> 20).into_bytes();
-    let mut shape = |name, entry: &mut dyn FnMut(&mut fastrand::Rng) -> (Vec<u8>, Vec<u8>)| {
-        (name, (0..6_000).map(|_| entry(rng)).collect())
-    };
-    vec![
-        shape("integers", &mut |rng| (rng.u64(..).to_be_bytes().to_vec(), vec![1; 8])),
-        shape("24 + 150", &mut |rng| ([rng.u64(..).to_be_bytes(); 3].concat(), vec![2; 150])),
-        shape("text", &mut |rng| (path(rng.u64(..)), vec![3; 60])),
-        shape("varied", &mut |rng| (path(rng.u64(..)), vec![4; rng.usize(..300)])),
-        shape("long keys", &mut |rng| ([path(rng.u64(..)), vec![b'k'; rng.usize(..200)]].concat(), vec![])),
-    ]
+type Owned = (Vec<u8>, Vec<u8>);
+
+/// A name, and what makes an entry.
+type Shape = (&'static str, fn(&mut fastrand::Rng) -> Owned);
+
+/// Entries in random order, of several shapes.
+fn shapes(rng: &mut fastrand::Rng) -> Vec<(&'static str, Vec<Owned>)> {
+    fn path(rng: &mut fastrand::Rng) -> Vec<u8> {
+        let stem = ["products", "people", "library"][rng.usize(..3)];
+        format!("https://www.example.com/{stem}/articles/{:x}", rng.u64(..1 << 44)).into_bytes()
+    }
+    let shapes: [Shape; 5] = [
+        ("integers", |rng| (rng.u64(..).to_be_bytes().to_vec(), vec![1; 8])),
+        ("24 + 150", |rng| ([rng.u64(..).to_be_bytes(); 3].concat(), vec![2; 150])),
+        ("text", |rng| (path(rng), vec![3; 60])),
+        ("varied", |rng| (path(rng), vec![4; rng.usize(..300)])),
+        ("long keys", |rng| ([path(rng), vec![b'k'; rng.usize(..200)]].concat(), vec![])),
+    ];
+    shapes.into_iter().map(|(name, entry)| (name, (0..6_000).map(|_| entry(rng)).collect())).collect()
 }
 
 fn fill_of(run: &Run) -> f64 {

@@ -114,6 +114,12 @@ impl DirtyPages {
         self.chunks.get(chunk)?.get(at..at + self.page_len)
     }
 
+    /// The page, if it is in use and not frozen.
+    #[inline]
+    pub(crate) fn changeable(&self, index: usize) -> Option<&[u8]> {
+        self.get(index).filter(|_| !self.is_frozen(index))
+    }
+
     pub(crate) fn page(&self, index: usize) -> &[u8] {
         self.get(index).expect("a dirty page in use")
     }
@@ -150,6 +156,7 @@ impl DirtyPages {
         }
     }
 
+    #[inline]
     pub(crate) fn is_frozen(&self, index: usize) -> bool {
         self.epochs[index] < self.epoch
     }

@@ -676,8 +676,9 @@ impl PagesMut for WritePages {
         self.dirty_mut().alloc(kind, level)
     }
 
-    fn is_changeable(&self, no: PageNo) -> bool {
-        no.as_dirty().is_some_and(|index| !self.dirty().is_frozen(index))
+    #[inline]
+    fn changeable(&self, no: PageNo) -> Option<&[u8]> {
+        self.dirty().changeable(no.as_dirty()?)
     }
 
     fn touch(&mut self, no: PageNo) -> Result<PageNo> {
