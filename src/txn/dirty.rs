@@ -71,7 +71,8 @@ impl DirtyPages {
         }
         let (chunk, _) = self.place(index);
         if chunk == self.chunks.len() {
-            self.chunks.push(Memory::zeroed(CHUNK_LEN));
+            // A transaction that has filled one chunk is likely to fill another.
+            self.chunks.push(Memory::zeroed(CHUNK_LEN, chunk > 0));
         }
         let is_zero = index >= self.zero_from;
         self.zero_from = self.zero_from.max(index + 1);
