@@ -135,7 +135,7 @@ pub(crate) fn allocate(file: &File, _from: u64, len: u64) -> io::Result<()> {
     file.set_len(len)
 }
 
-/// Has the system begin to write a part of a file to the disk, and does not wait for it.
+/// Has the system begin to write a part of a file to the disk, and does not wait for it. If that fails, the next sync says so.
 #[cfg(target_os = "linux")]
 pub(crate) fn begin_writing(file: &File, at: u64, len: u64) {
     // SAFETY: the descriptor is open as long as `file` is borrowed, and the call touches no memory of ours.

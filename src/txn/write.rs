@@ -513,7 +513,8 @@ impl WritePages {
             return Ok(());
         }
         let limit = (self.page_count_max() * self.page_len() as u64).max(needed);
-        let grown = grown_len(len, needed).min(limit);
+        let base_len = self.base_page_count * self.page_len() as u64;
+        let grown = grown_len(base_len, len, needed).min(limit);
         let store = &self.shared.store;
         // When the disk has no room to spare, it may still have what is needed.
         let done = store.set_len(grown).map(|()| grown).or_else(|_| store.set_len(needed).map(|()| needed));
@@ -603,11 +604,11 @@ impl WritePages {
     }
 }
 
-/// How long a file of `len` bytes becomes that needs `needed`: growth by steps of an eighth, unless it grows by much of that
-/// anyway.
-fn grown_len(len: u64, needed: u64) -> u64 {
-    let step = growth_step(len);
-    if needed - len >= step / 4 { needed.next_multiple_of(64 << 10) } else { len + step }
+/// How long a file of `len` bytes becomes that needs `needed`: it grows by steps of an eighth. For a transaction that began with `base_len`
+/// and adds much of that anyway it grows by little more than is needed.
+fn grown_len(base_len: u64, len: u64, needed: u64) -> u64 {
+    let (step, added) = (growth_step(len), needed - base_len);
+    if added >= step / 4 { needed.next_multiple_of((added / 64).next_multiple_of(64 << 10)) } else { len + step }
 }
 
 /// An eighth, between 1 and 256 MiB.
