@@ -31,7 +31,8 @@ use crate::page::large::LargeRef;
 use crate::page::space_log::Extent;
 use crate::page::{self, PageNo, TxnId, is_slot};
 
-/// What is called cold of a folio that is to be split: a part of the least one that is worth it.
+/// What is called cold of a folio that is to be split: one page of memory, so less than the folio. Where pages of memory are larger, the
+/// system refuses, and nothing is split.
 #[cfg(target_os = "linux")]
 const SMALL_FOLIO_LEN: usize = 4096;
 
@@ -66,16 +67,24 @@ impl Region {
     }
 
     /// Asks the system to keep the bytes around `at` in small pieces of memory. Linux splits a large folio when a part of it is called
-    /// cold that is mapped. Where it does not, nothing is lost but time.
+    /// cold that is mapped. Where it does not, nothing is lost but time. What is not in memory is not read for that.
     #[cfg(target_os = "linux")]
     fn split_folio(&self, at: u64) {
         let at = at as usize & !(SMALL_FOLIO_LEN - 1);
         if at + SMALL_FOLIO_LEN > self.raw.len() {
             return;
         }
+        // SAFETY: the range lies in the mapping (checked above).
+        let start = unsafe { self.raw.as_mut_ptr().add(at).cast() };
+        let mut is_resident = [0];
+        // SAFETY: the range is as above, and one page or a part of one, about which the system says one byte.
+        let asked = unsafe { libc::mincore(start, SMALL_FOLIO_LEN, is_resident.as_mut_ptr()) };
+        if asked == 0 && is_resident[0] & 1 == 0 {
+            return;
+        }
         let _unmapped = self.raw.advise_range(Advice::PopulateRead, at, SMALL_FOLIO_LEN);
-        // SAFETY: the range lies in the mapping (checked above), and the advice changes no byte of it.
-        let _unheard = unsafe { libc::madvise(self.raw.as_mut_ptr().add(at).cast(), SMALL_FOLIO_LEN, libc::MADV_COLD) };
+        // SAFETY: the range is as above, and the advice changes no byte of it.
+        let _unheard = unsafe { libc::madvise(start, SMALL_FOLIO_LEN, libc::MADV_COLD) };
     }
 
     #[cfg(not(target_os = "linux"))]
@@ -135,7 +144,8 @@ pub(crate) fn allocate(file: &File, _from: u64, len: u64) -> io::Result<()> {
     file.set_len(len)
 }
 
-/// Has the system begin to write a part of a file to the disk, and does not wait for it. If that fails, the next sync says so.
+/// Has the system begin to write a part of a file to the disk, and does not wait for the disk, unless that has no room in its queue. If
+/// it fails, the next sync says so.
 #[cfg(target_os = "linux")]
 pub(crate) fn begin_writing(file: &File, at: u64, len: u64) {
     // SAFETY: the descriptor is open as long as `file` is borrowed, and the call touches no memory of ours.

@@ -228,9 +228,14 @@ fn place(page: &[u8], i: usize) -> Place {
 
 /// Bytes of prefix, slots and records that are in use. Saturates, for a page that nobody verified.
 pub(crate) fn live_len(page: &[u8]) -> usize {
+    slots_start(prefix_len(page)) - HEADER_LEN + own_len(page)
+}
+
+/// The same without the prefix, which several pages may share.
+pub(crate) fn own_len(page: &[u8]) -> usize {
     let header = header(page);
-    let arrays = slots_start(prefix_len(page)) - HEADER_LEN + slot_count(page) * SLOT_LEN;
-    (arrays + usize::from(header.heap_len.get())).saturating_sub(usize::from(header.dead_len.get()))
+    let used = slot_count(page) * SLOT_LEN + usize::from(header.heap_len.get());
+    used.saturating_sub(usize::from(header.dead_len.get()))
 }
 
 pub(crate) fn set_child(page: &mut [u8], i: usize, no: PageNo) {
@@ -461,9 +466,9 @@ impl Children {
         self.items.len()
     }
 
-    /// The number of entries below the children in `range`.
+    /// The number of entries below the children in `range`. Saturates, as that of a [`Branch`] does.
     pub(crate) fn entries_in(&self, range: Range<usize>) -> u64 {
-        self.items[range].iter().map(|(_, _, entry_count)| entry_count).sum()
+        self.items[range].iter().fold(0, |sum: u64, (_, _, entry_count)| sum.saturating_add(*entry_count))
     }
 
     pub(crate) fn key(&self, i: usize) -> &[u8] {

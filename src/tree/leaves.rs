@@ -62,7 +62,8 @@ impl<'p, P: Pages<'p>> Leaves<'p, P> {
 
     /// Whether both stand at the same leaf.
     pub(super) fn is_at(&self, other: &Leaves<'p, P>) -> bool {
-        matches!((self.place, other.place), (Place::At(one, _), Place::At(two, _)) if one == two)
+        let is_same_way = (self.parent, self.slot) == (other.parent, other.slot);
+        is_same_way && matches!((self.place, other.place), (Place::At(one, _), Place::At(two, _)) if one == two)
     }
 
     /// Moves before the first leaf, or behind the last.

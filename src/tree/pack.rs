@@ -2,8 +2,8 @@
 //!
 //! Pages that split at random are two thirds full. To share out their entries among siblings at each split fills them better, and
 //! costs a look at two cold pages for every few puts. Packing moves each entry once in a transaction, in key order, and
-//! pays for itself: there is less to write. Pages that are clean stay as they are, so a small transaction, which has no neighbours
-//! among its pages, packs nothing.
+//! pays for itself: there is less to write. Pages that are clean stay as they are, so a small transaction, which seldom has
+//! neighbours among its pages, packs little.
 //!
 //! Called by `txn::commit`.
 
@@ -24,6 +24,9 @@ const BRANCH_ROOM: usize = 16;
 
 /// Neighbours move if that saves one page in so many.
 const WORTH: usize = 8;
+
+/// So many neighbours move at a time. While they do, they are there twice: that is what a commit takes beyond `Options::dirty_limit`.
+const RUN_MAX: usize = 64;
 
 /// How many cache lines of a page are asked for while the one before it is read: all of a small one.
 const PREFETCH: usize = 64;
@@ -57,7 +60,8 @@ fn pack_below<P: PagesMut>(pages: &mut P, no: PageNo, level: usize) -> Result<()
         children.iter().try_for_each(|&(_, child)| pack_below(pages, child, level - 1))?;
     }
     // From the last, so that the slots of the others stay what they are.
-    for run in children.chunk_by(|a, b| a.0 + 1 == b.0).rev().filter(|run| run.len() > 1) {
+    let runs = children.chunk_by(|a, b| a.0 + 1 == b.0).flat_map(|run| run.chunks(RUN_MAX));
+    for run in runs.rev().filter(|run| run.len() > 1) {
         pack_run(pages, no, level, run)?;
     }
     Ok(())
@@ -68,7 +72,7 @@ fn pack_run<P: PagesMut>(pages: &mut P, parent: PageNo, level: usize, run: &[Chi
     let count_max = run.len() - (run.len() / WORTH).max(1);
     let packed = match level {
         1 => pack_leaves(pages, run, count_max)?,
-        _ => pack_branches(pages, parent, level, run)?,
+        _ => pack_branches(pages, parent, level, run, count_max)?,
     };
     let slots = run[0].0..run[0].0 + run.len();
     // The new separators may be longer than the old ones, so there may be no room even for fewer of them.
@@ -127,14 +131,31 @@ fn pack_leaves<P: PagesMut>(pages: &mut P, run: &[Child], count_max: usize) -> R
 }
 
 /// As `pack_leaves`, for branches, each of which takes as many children as it may.
-fn pack_branches<P: PagesMut>(pages: &mut P, parent: PageNo, level: usize, run: &[Child]) -> Result<Vec<Packed>> {
+fn pack_branches<P: PagesMut>(
+    pages: &mut P,
+    parent: PageNo,
+    level: usize,
+    run: &[Child],
+    count_max: usize,
+) -> Result<Vec<Packed>> {
+    let len_max = pages.page_len() - pages.page_len() / BRANCH_ROOM;
     let view = pages.view();
+    let (mut own_len, mut prefix_len) = (0, usize::MAX);
+    for &(_, no) in run {
+        let page = view.page(no)?;
+        own_len += branch::own_len(page);
+        prefix_len = prefix_len.min(branch::live_len(page) - branch::own_len(page));
+    }
+    // To take branches apart is dear, and most are full.
+    let room = len_max.saturating_sub(HEADER_LEN + prefix_len).max(1);
+    if own_len.div_ceil(room) > count_max {
+        return Ok(Vec::new());
+    }
     let above = Branch::view(view.page(parent)?, level)?;
     let mut children = Children::default();
     for &(i, no) in run {
         children.extend(view.page(no)?, &above.separator(i)?);
     }
-    let len_max = pages.page_len() - pages.page_len() / BRANCH_ROOM;
     let mut packed: Vec<Packed> = Vec::new();
     let mut start = 0;
     while start < children.len() {

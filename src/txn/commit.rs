@@ -134,7 +134,7 @@ fn changed(txn: &WriteTxn) -> Vec<usize> {
     (0..txn.buckets.len()).filter(|&i| txn.buckets[i].tree != txn.buckets[i].recorded).collect()
 }
 
-/// Packs and numbers the dirty pages of all trees; the catalog comes last, since it holds the roots of the others.
+/// Packs the trees of the buckets, and numbers the dirty pages of all trees; the catalog comes last, since it holds the roots of the others.
 fn number_all(txn: &mut WriteTxn) -> Result<Vec<(u64, usize)>> {
     let changed = changed(txn);
     for &i in &changed {

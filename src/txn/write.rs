@@ -553,8 +553,9 @@ impl WritePages {
         let mut rest = &*numbered;
         let mut result = Ok(());
         while let (Some(&(first, _)), true) = (rest.first(), result.is_ok()) {
-            let in_a_row = rest.iter().zip(first..).take_while(|((no, _), expected)| no == expected).count();
-            let count = Pieces::page_count(first, in_a_row, page_len);
+            let in_a_row =
+                rest.iter().zip(first..).take(LARGE_LEN / page_len).take_while(|((no, _), expected)| no == expected);
+            let count = Pieces::page_count(first, in_a_row.count(), page_len);
             let (run, more) = rest.split_at(count);
             for (&(no, index), place) in run.iter().zip(staging.chunks_exact_mut(page_len)) {
                 let page = self.dirty_mut().page_mut(index);
@@ -562,6 +563,7 @@ impl WritePages {
                 place.copy_from_slice(page);
             }
             let extent = Extent::new(first, count as u64);
+            self.prepare_piece(extent);
             result = self.write_pages(extent, &staging[..count * page_len], page::sealed_digest_part);
             self.shared.newest_map().1.set_written(extent.first, extent.count);
             rest = more;
@@ -570,13 +572,17 @@ impl WritePages {
         result
     }
 
+    /// An extent is about to be written as one.
+    fn prepare_piece(&mut self, extent: Extent) {
+        let (shared, page_len) = (Arc::clone(&self.shared), self.page_len());
+        let (at, len) = (extent.first * page_len as u64, extent.count as usize * page_len);
+        self.writer_mut().pieces.prepare(shared.newest_map().1, at, len);
+    }
+
     /// Writes whole pages to an extent that this transaction took. `digest_part` is what stands for each in a digest.
     fn write_pages(&mut self, extent: Extent, bytes: &[u8], digest_part: fn(&[u8]) -> [u8; 8]) -> Result<()> {
         let page_len = self.page_len();
-        let at = extent.first * page_len as u64;
-        let shared = Arc::clone(&self.shared);
-        self.writer_mut().pieces.prepare(shared.newest_map().1, at, bytes.len());
-        let written = shared.write_store(bytes, at);
+        let written = self.shared.write_store(bytes, extent.first * page_len as u64);
         written.map_err(Error::io("writing pages"))?;
         self.written_len += bytes.len() as u64;
         if let Some(written) = &mut self.written {
@@ -730,6 +736,7 @@ impl PagesMut for WritePages {
         let whole = value.len() / page_len * page_len;
         let (whole_pages, tail) = value.split_at(whole);
         let whole_count = (whole / page_len) as u64;
+        self.prepare_piece(run);
         if whole_count > 0 {
             self.write_pages(Extent::new(run.first, whole_count), whole_pages, page::digest_part)?;
         }
