@@ -286,6 +286,25 @@ fn many_buckets_in_one_transaction() -> Result<()> {
     Ok(())
 }
 
+/// Separators that share a long prefix are not copied, all of them, to see whether branches can be packed.
+#[test]
+fn a_commit_of_few_puts_takes_little_memory() -> Result<()> {
+    let _turn = TURN.lock();
+    let db = Options::new().page_size(16384).open_in_memory()?;
+    let key = |n: u32| [vec![b'p'; 4000], n.to_be_bytes().to_vec()].concat();
+    db.exec(|txn| {
+        let mut a = txn.bucket_mut("a")?;
+        (0..COUNT_OF_KEYS).try_for_each(|n| a.put(key(n), ""))
+    })?;
+    let mut txn = db.begin_write()?;
+    let mut a = txn.bucket_mut("a")?;
+    (0..COUNT_OF_KEYS).step_by(500).try_for_each(|n| a.put(key(n), "x"))?;
+    let (done, most, _) = peak(|| txn.commit());
+    done?;
+    assert!(most < 4 << 20, "{most} bytes at most");
+    Ok(())
+}
+
 /// A backup of whatever size takes room for what is on its way, and one page for each level of a tree.
 #[test]
 fn a_backup_is_streamed() -> Result<()> {

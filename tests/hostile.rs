@@ -593,6 +593,39 @@ fn entry_counts_beyond_all_measure() {
     });
 }
 
+/// The same in all branches of the lowest level, when a commit packs neighbours among them.
+#[test]
+fn entry_counts_beyond_all_measure_in_branches_that_are_packed() {
+    let mut image = image(|db| {
+        db.exec(|txn| {
+            let mut a = txn.bucket_mut("a")?;
+            (0..8000u32).try_for_each(|n| a.put(n.to_be_bytes(), [1; 250]))
+        })
+        .unwrap();
+    });
+    let lowest = |page: &[u8]| page[4] == 2 && page[5] == 1;
+    let branches: Vec<usize> = (1..image.len() / PAGE).filter(|no| lowest(&image[no * PAGE..])).collect();
+    assert!(branches.len() > 2, "{} branches", branches.len());
+    for no in branches {
+        let page = &mut image[no * PAGE..][..PAGE];
+        let (count, prefix) = (u16_at(page, 6), u16_at(page, 28).next_multiple_of(8));
+        for i in 0..count {
+            let at = u16_at(page, 32 + prefix + count * 12 + i * 4);
+            set(page, at, u64::MAX.to_le_bytes());
+        }
+        seal_page(page);
+    }
+    in_time(move || {
+        let db = open(&image);
+        let _any = db.exec(|txn| {
+            let mut a = txn.bucket_mut("a")?;
+            // Most of each branch goes, so that neighbours fit into one.
+            (0..8000u32).filter(|n| n % 100 > 15).try_for_each(|n| a.delete(n.to_be_bytes()).map(drop))
+        });
+        db.check().unwrap();
+    });
+}
+
 /// Sound pages in the wrong place: two children of a branch change places. A put there must not be lost, nor a page be edited as if
 /// its neighbours were in order.
 #[test]
