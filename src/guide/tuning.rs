@@ -25,7 +25,7 @@
 //!
 //! `Bucket::stats` walks a bucket and tells its depth, its pages by kind, and how full they are. `folio stat` prints all of it.
 //! `folio bench FILE` measures gets, scans and commits on your machine and your data, with percentiles. The repository's
-//! `benches` measure the library's own operations (`cargo bench`), and `benches/peers` runs it beside LMDB.
+//! `benches` measure the library's own operations (`cargo bench`), and `benches/peers` runs it beside LMDB and others.
 //!
 //! # Reads
 //!

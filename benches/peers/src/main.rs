@@ -1,7 +1,7 @@
 //! Peers: folio and other embedded stores side by side, on the same data, doing the same work.
 //!
 //!     cargo run --release                      everything: half an hour, 10 GB of disk
-//!     cargo run --release -- --quick           fewer entries and rounds: two minutes
+//!     cargo run --release -- --quick           fewer entries and rounds: a minute
 //!     cargo run --release -- --engines lmdb,folio --data-set 24+150 --only get,range
 //!     cargo run --release -- --engines lmdb,folio --data-set 24+150 --entries 50000000 --only get-hit --apart
 //!     cargo run --release -- big-load --engine folio --gib 4 --dirty-limit-mib 64
@@ -95,7 +95,7 @@ struct RunArgs {
     /// Rounds to take the median of [default: 3, quick: 1]
     #[arg(long)]
     rounds: Option<u64>,
-    /// Fewer entries, fewer rounds and shorter loops: two minutes, and less exact
+    /// Fewer entries, fewer rounds and shorter loops: a minute, and less exact
     #[arg(long)]
     quick: bool,
     /// Run all rounds of an engine before the next one, for data that does not fit into memory once for each engine
