@@ -129,6 +129,18 @@ pub fn cache_len(settings: &Settings) -> u64 {
     (settings.data_len * 2).max(1 << 30)
 }
 
+/// Hands what an iterator lends to `each`, for engines whose iterators are of this kind.
+pub fn walk<'txn, E: Into<Error>>(
+    entries: impl Iterator<Item = Result<(&'txn [u8], &'txn [u8]), E>>,
+    mut each: impl FnMut(&[u8], &[u8]),
+) -> Result<()> {
+    for entry in entries {
+        let (key, value) = entry.map_err(Into::into)?;
+        each(key, value);
+    }
+    Ok(())
+}
+
 /// The version of a crate that this program was built with.
 pub fn version_of(name: &str) -> &'static str {
     let lock = include_str!("../Cargo.lock");

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::engine::{BATCH, Direction, Durability, Engine, Reader, Result, Settings, Writer, version_of};
+use crate::engine::{BATCH, Direction, Durability, Engine, Reader, Result, Settings, Writer, version_of, walk};
 
 const BUCKET: &str = "entries";
 
@@ -104,17 +104,6 @@ impl Reader for FolioReader<'_> {
     fn range(&self, from: &[u8], count: usize, each: impl FnMut(&[u8], &[u8])) -> Result<()> {
         walk(self.bucket.range(from..).take(count), each)
     }
-}
-
-fn walk<'txn>(
-    entries: impl Iterator<Item = folio::Result<(&'txn [u8], &'txn [u8])>>,
-    mut each: impl FnMut(&[u8], &[u8]),
-) -> Result<()> {
-    for entry in entries {
-        let (key, value) = entry?;
-        each(key, value);
-    }
-    Ok(())
 }
 
 impl Writer for FolioWriter<'_> {

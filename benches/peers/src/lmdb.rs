@@ -14,7 +14,7 @@ use heed::{
     WithoutTls, lmdb_version,
 };
 
-use crate::engine::{Direction, Durability, Engine, Error, Reader, Result, Settings, Writer, version_of};
+use crate::engine::{Direction, Durability, Engine, Error, Reader, Result, Settings, Writer, version_of, walk};
 
 type Entries = Database<'static, Bytes, Bytes>;
 
@@ -169,17 +169,6 @@ impl Reader for LmdbReader<'_> {
         let bounds = (Bound::Included(from), Bound::Unbounded);
         walk(self.entries.range(self.txn, &bounds)?.take(count), each)
     }
-}
-
-fn walk<'txn>(
-    entries: impl Iterator<Item = heed::Result<(&'txn [u8], &'txn [u8])>>,
-    mut each: impl FnMut(&[u8], &[u8]),
-) -> Result<()> {
-    for entry in entries {
-        let (key, value) = entry?;
-        each(key, value);
-    }
-    Ok(())
 }
 
 impl Writer for LmdbWriter<'_> {

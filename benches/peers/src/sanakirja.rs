@@ -8,7 +8,7 @@ use std::path::Path;
 use sanakirja::btree::{self, UDb};
 use sanakirja::{Commit, Env, MutTxn, RootDb, Txn};
 
-use crate::engine::{Direction, Durability, Engine, Reader, Result, Settings, Writer, version_of};
+use crate::engine::{Direction, Durability, Engine, Reader, Result, Settings, Writer, version_of, walk};
 
 /// Where the tree stands among the roots of the file.
 const ROOT: usize = 0;
@@ -86,17 +86,6 @@ impl Engine for Sanakirja {
         writer.txn.commit()?;
         Ok(done)
     }
-}
-
-fn walk<'txn>(
-    entries: impl Iterator<Item = Result<(&'txn [u8], &'txn [u8]), sanakirja::Error>>,
-    mut each: impl FnMut(&[u8], &[u8]),
-) -> Result<()> {
-    for entry in entries {
-        let (key, value) = entry?;
-        each(key, value);
-    }
-    Ok(())
 }
 
 impl Reader for SanakirjaReader<'_> {
