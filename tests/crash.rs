@@ -11,6 +11,9 @@ use folio::{Database, Durability, Options, ReadTxn, TxnId};
 
 type Model = BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>;
 
+/// How many numbers of keys there are.
+const KEYS: u32 = 1200;
+
 const BOOT: [u8; 16] = [7; 16];
 
 /// A commit of the history: when it began, when it was acknowledged, and which state was durable for certain then.
@@ -19,9 +22,22 @@ struct Commit {
     acknowledged: usize,
 }
 
+/// The key of a number.
+type Keys = fn(u32) -> String;
+
+fn short_keys(n: u32) -> String {
+    format!("key/{:03}", n % 400)
+}
+
+/// Keys that differ late from those next to them and early from others. So separators are long, and a small tree has many branches.
+fn long_keys(n: u32) -> String {
+    format!("{:03}/{}/{n:04}", n / 8, "x".repeat(700))
+}
+
 struct History {
     rng: fastrand::Rng,
     options: Options,
+    keys: Keys,
     disk: MemoryStore,
     /// The state after each commit; the first is the one that recording began with. Its transaction has id `first_id`.
     states: Vec<Model>,
@@ -45,7 +61,7 @@ fn value(rng: &mut fastrand::Rng) -> Vec<u8> {
 }
 
 /// Some changes in one transaction.
-fn change(rng: &mut fastrand::Rng, txn: &mut folio::WriteTxn, model: &mut Model) -> folio::Result<()> {
+fn change(rng: &mut fastrand::Rng, keys: Keys, txn: &mut folio::WriteTxn, model: &mut Model) -> folio::Result<()> {
     let names = ["a", "bb", "ccc"];
     let count = match rng.u32(..15) {
         0 => 300,
@@ -61,10 +77,10 @@ fn change(rng: &mut fastrand::Rng, txn: &mut folio::WriteTxn, model: &mut Model)
         }
         let mut bucket = txn.bucket_mut(name)?;
         let truth = model.entry(name.to_string()).or_default();
-        let key = format!("key/{:03}", rng.u32(..400)).into_bytes();
+        let key = keys(rng.u32(..KEYS)).into_bytes();
         match rng.u32(..50) {
             0 => {
-                let end = format!("key/{:03}", rng.u32(..400)).into_bytes();
+                let end = keys(rng.u32(..KEYS)).into_bytes();
                 bucket.delete_range(&key..&end)?;
                 truth.retain(|k, _| !(*k >= key && *k < end));
             }
@@ -99,9 +115,9 @@ fn assert_sound(db: &Database) {
 }
 
 /// Three more commits on a recovered database, whose `model` is the truth; then it is closed, opened again and checked.
-fn go_on(rng: &mut fastrand::Rng, options: &Options, disk: &MemoryStore, db: Database, mut model: Model) {
+fn go_on(rng: &mut fastrand::Rng, options: &Options, keys: Keys, disk: &MemoryStore, db: Database, mut model: Model) {
     for _ in 0..3 {
-        db.exec(|txn| change(rng, txn, &mut model)).unwrap();
+        db.exec(|txn| change(rng, keys, txn, &mut model)).unwrap();
     }
     assert_sound(&db);
     drop(db);
@@ -111,7 +127,7 @@ fn go_on(rng: &mut fastrand::Rng, options: &Options, disk: &MemoryStore, db: Dat
 }
 
 impl History {
-    fn run(seed: u64, base: &MemoryStore, boot_id: [u8; 16], states: Vec<Model>, length: usize) -> History {
+    fn run(seed: u64, keys: Keys, base: &MemoryStore, boot_id: [u8; 16], states: Vec<Model>, length: usize) -> History {
         let mut rng = fastrand::Rng::with_seed(seed);
         let page_size = *rng.choice(&[4096, 4096, 4096, 8192]).unwrap();
         let options = Options::new().page_size(page_size).dirty_limit(64 * 8192).sync_bytes(rng.u64(..300_000));
@@ -123,6 +139,7 @@ impl History {
         let mut history = History {
             rng,
             options,
+            keys,
             disk: base.clone(),
             states,
             commits: Vec::new(),
@@ -158,10 +175,10 @@ impl History {
         let mut model = self.states.last().unwrap().clone();
         let mut txn = db.begin_write().unwrap();
         let began = self.now();
-        change(&mut self.rng, &mut txn, &mut model).unwrap();
+        change(&mut self.rng, self.keys, &mut txn, &mut model).unwrap();
         if self.rng.u32(..4) == 0 {
             let (savepoint, then) = (txn.savepoint().unwrap(), model.clone());
-            change(&mut self.rng, &mut txn, &mut model).unwrap();
+            change(&mut self.rng, self.keys, &mut txn, &mut model).unwrap();
             if self.rng.bool() {
                 txn.rollback_to(&savepoint).unwrap();
                 model = then;
@@ -231,16 +248,16 @@ impl History {
         let (disk, db, state) = self.open(&image, [9; 16], cut, self.known_durable);
         let model = self.states[state].clone();
         if self.rng.u32(..8) > 0 {
-            return go_on(&mut self.rng, &self.options, &disk, db, model);
+            return go_on(&mut self.rng, &self.options, self.keys, &disk, db, model);
         }
         drop(db);
-        let mut next = History::run(self.rng.u64(..), &disk, [9; 16], vec![model], 3);
+        let mut next = History::run(self.rng.u64(..), self.keys, &disk, [9; 16], vec![model], 3);
         let second = next.rng.usize(..next.now() + 1);
         let odds = next.rng.u32(..4);
         let mut rng = next.rng.fork();
         let image = disk.crash(second, |_| rng.u32(..3) < odds);
         let (disk, db, state) = next.open(&image, [8; 16], second, 0);
-        go_on(&mut next.rng, &next.options, &disk, db, next.states[state].clone());
+        go_on(&mut next.rng, &next.options, next.keys, &disk, db, next.states[state].clone());
     }
 
     /// Every cut, with every kind of subset: all, none, and some of those that tear; if `is_deep`, every prefix of the operations, too, each
@@ -304,7 +321,8 @@ fn a_power_cut_anywhere_leaves_a_whole_state() {
     for seed in seeds {
         println!("replay with FOLIO_SEED={seed}; {states} states so far");
         let base = MemoryStore::new();
-        let mut history = History::run(seed, &base, BOOT, vec![Model::new()], 25);
+        let mut history =
+            History::run(seed, if seed % 4 == 3 { long_keys } else { short_keys }, &base, BOOT, vec![Model::new()], 25);
         states += history.crash_everywhere(number("FOLIO_CRASH_HISTORIES").is_some());
     }
     println!("{states} states");

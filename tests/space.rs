@@ -1,7 +1,7 @@
 //! Free space: the log that remembers it stays true and small, whatever is freed, through reopening after every few commits.
 
 use folio::disk::{Failure, MemoryStore};
-use folio::{Database, Durability, Options, Result};
+use folio::{Database, Durability, Options, PageKind, Result};
 
 fn assert_sound(db: &Database) {
     let report = db.check().unwrap();
@@ -226,5 +226,44 @@ fn large_commits_one_after_the_other_keep_the_log_true_and_short() -> Result<()>
     // The entries are as many as ever, so what grows is the log.
     let (least, most) = (used.iter().min().unwrap(), used.iter().max().unwrap());
     assert!(most - least < 60, "{used:?}");
+    Ok(())
+}
+
+/// Branches come to lie close together, so that a commit writes them in few places; so they do after a reopen.
+#[test]
+fn scattered_puts_write_their_branches_in_one_part_of_the_file() -> Result<()> {
+    let disk = MemoryStore::new();
+    let mut db = Options::new().open_store(&disk)?;
+    let mut rng = fastrand::Rng::with_seed(3);
+    let entries = 150_000u64;
+    db.exec(|txn| {
+        let mut b = txn.bucket_mut("b")?;
+        (0..entries).try_for_each(|n| b.append(n.to_be_bytes(), [1; 170]))
+    })?;
+    // How many branches are outside the part of the file, a thirtieth of it, that has most of them.
+    let outside = |db: &Database| -> Result<usize> {
+        let map = db.page_map()?;
+        let branches = map.runs().iter().filter(|run| run.kind == PageKind::Branch);
+        let branches: Vec<u64> = branches.flat_map(|run| run.first..run.first + run.count).collect();
+        let within =
+            |&first: &u64| branches.iter().filter(|&no| (first..first + map.page_count() / 30).contains(no)).count();
+        assert!(branches.len() > 30, "{}", branches.len());
+        Ok(branches.len() - branches.iter().map(within).max().expect("some"))
+    };
+    let loaded = outside(&db)?;
+    for round in 0..3 {
+        for _ in 0..60 {
+            db.exec(|txn| {
+                let mut b = txn.bucket_mut("b")?;
+                (0..32).try_for_each(|_| b.put(rng.u64(..entries).to_be_bytes(), [2; 170]))
+            })?;
+        }
+        let now = outside(&db)?;
+        println!("{loaded} outside when loaded, {now} in round {round}");
+        assert!(loaded > 20 && now < 8, "{loaded} outside when loaded, {now} in round {round}");
+        assert_sound(&db);
+        drop(db);
+        db = Options::new().open_store(&disk)?;
+    }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Space records and the log pages that hold the older ones. `txn::space` decides what to write; this is how.
 
+use std::ops::Range;
+
 use zerocopy::little_endian::{U16, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -7,7 +9,7 @@ use super::{HEADER_LEN, PageNo, SLOT_PAGES, SPACE_LOG, TxnId, corrupt, header, h
 use crate::error::Result;
 
 /// A run of pages.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub(crate) struct Extent {
     pub(crate) first: u64,
     pub(crate) count: u64,
@@ -21,6 +23,11 @@ impl Extent {
     /// The first page past the run.
     pub(crate) fn end(&self) -> u64 {
         self.first + self.count
+    }
+
+    /// The numbers of the pages.
+    pub(crate) fn pages(self) -> Range<u64> {
+        self.first..self.end()
     }
 
     /// Whether a meta slot is among the pages.

@@ -1,7 +1,7 @@
 //! A set of pages as disjoint extents, found by place and, if asked for, by size. Every operation is O(log extents) for each
 //! extent that it touches.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::page::space_log::Extent;
 
@@ -129,6 +129,34 @@ impl ExtentSet {
         Some(Extent::new(first, count))
     }
 
+    /// Takes the pages within `bounds`.
+    pub(crate) fn take_in(&mut self, bounds: Extent) -> Vec<Extent> {
+        let taken = self.iter_in(bounds).collect();
+        self.remove(bounds);
+        taken
+    }
+
+    /// The `len` pages in a row of which most are in the set, and how many those are. Looks at every extent.
+    pub(crate) fn densest(&self, len: u64) -> (Extent, u64) {
+        let mut best = (Extent::new(0, len), 0);
+        let mut within = VecDeque::new();
+        let mut count = 0;
+        // There is one that ends where an extent ends.
+        for extent in self.iter() {
+            within.push_back(extent);
+            count += extent.count;
+            let first = extent.end().saturating_sub(len);
+            while within.front().is_some_and(|before: &Extent| before.end() <= first) {
+                count -= within.pop_front().map_or(0, |before| before.count);
+            }
+            let outside = within.front().map_or(0, |straddling| first.saturating_sub(straddling.first));
+            if count - outside > best.1 {
+                best = (Extent::new(first, len), count - outside);
+            }
+        }
+        best
+    }
+
     /// Takes the largest extent.
     pub(crate) fn take_largest(&mut self) -> Option<Extent> {
         let &(count, first) = self.by_count().last()?;
@@ -184,7 +212,7 @@ mod tests {
                 if extent.count > 0 {
                     assert_eq!(set.contains(extent), pages().all(|page| model.contains(&page)));
                 }
-                match what % 6 {
+                match what % 7 {
                     0 | 1 => {
                         set.insert(extent);
                         model.extend(pages());
@@ -207,6 +235,13 @@ mod tests {
                             assert!(model.remove(&page));
                         }
                     }
+                    5 => {
+                        let taken = set.take_in(extent);
+                        for page in taken.into_iter().flat_map(Extent::pages) {
+                            assert!(pages().contains(&page) && model.remove(&page));
+                        }
+                        assert!(!pages().any(|page| model.contains(&page)));
+                    }
                     _ => {
                         let last = set.iter().next_back();
                         if let Some(last) = last {
@@ -215,13 +250,18 @@ mod tests {
                         }
                     }
                 }
-                let pages: Vec<u64> = set.iter().flat_map(|extent| extent.first..extent.end()).collect();
+                let pages: Vec<u64> = set.iter().flat_map(Extent::pages).collect();
                 assert!(pages.iter().eq(model.iter()));
                 assert_eq!(set.page_count(), model.len() as u64);
                 let ends: Vec<_> = set.iter().collect();
                 assert!(ends.windows(2).all(|pair| pair[0].end() < pair[1].first), "extents border on each other");
+                let len = 1 + u64::from(count);
+                let count_in = |first: u64| model.range(first..first + len).count() as u64;
+                let (bounds, has) = set.densest(len);
+                assert_eq!((bounds.count, has), (len, count_in(bounds.first)));
+                assert_eq!(has, (0..300).map(count_in).max().unwrap());
                 let from = u64::from(first);
-                assert!(set.iter_from(from).flat_map(|e| e.first..e.end()).eq(model.range(from..).copied()));
+                assert!(set.iter_from(from).flat_map(Extent::pages).eq(model.range(from..).copied()));
             }
             true
         }

@@ -26,6 +26,7 @@ pub(crate) mod savepoint;
 pub(crate) mod space;
 mod sync;
 pub(crate) mod write;
+mod zone;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -542,7 +543,7 @@ impl Writer {
         let Some(space) = &self.space else { return false };
         let fields = self.meta.fields();
         let max = shared.options.max_size / fields.page_len as u64;
-        let room = max.saturating_sub(fields.page_count) + space.free.page_count();
+        let room = max.saturating_sub(fields.page_count) + space.usable_page_count();
         self.durable != fields.txn && space.pending.held_by(self.durable).own > room
     }
 

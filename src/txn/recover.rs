@@ -144,7 +144,7 @@ fn written(meta: &Meta) -> Option<Vec<u64>> {
     let written: Vec<Extent> = record.taken().filter(|extent| extent.end() <= fields.page_count).collect();
     let count: u64 = written.iter().map(|extent| extent.count).sum();
     let is_sound = count <= DIGEST_PAGES_MAX as u64 && !written.iter().any(Extent::has_slot);
-    is_sound.then(|| written.iter().flat_map(|extent| extent.first..extent.end()).collect())
+    is_sound.then(|| written.into_iter().flat_map(Extent::pages).collect())
 }
 
 /// The pages that the transaction of a meta with this digest wrote, and where they lie. They are going to be written again, so what

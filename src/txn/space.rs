@@ -3,7 +3,7 @@
 //! - S1: `recorded` is what a reader of the file takes for free: it is `free` and everything pending, as of the last commit.
 //! - S2: a page born at B and freed at F is visible to the snapshots s with B <= s < F. It is free once no pinned snapshot
 //!   lies in between. The last durable commit and the current snapshot count as pinned.
-//! - S3: a page is in at most one of `free`, pending, and what the running transaction took.
+//! - S3: a page is in at most one of `free`, `beside`, `zone`, pending, and what the running transaction took.
 
 use std::collections::VecDeque;
 
@@ -11,6 +11,7 @@ use zerocopy::little_endian::U64;
 
 use super::extents::ExtentSet;
 use super::pending::{Freed, Pending};
+use super::zone::Zone;
 use crate::error::{Error, Result};
 use crate::page::meta::{Meta, SPACE_WORDS_MAX};
 use crate::page::space_log::{self, Extent, LogPage, Sweep};
@@ -26,10 +27,11 @@ struct LogPageInfo {
 }
 
 pub(crate) struct Space {
-    /// Pages to be taken, but for those beside the meta slots.
+    /// Pages to be taken, but for those beside the meta slots and those of the zone.
     pub(crate) free: ExtentSet,
     /// Free pages beside the meta slots.
     beside: ExtentSet,
+    zone: Zone,
     pub(crate) pending: Pending,
     recorded: ExtentSet,
     /// The records in the meta.
@@ -119,6 +121,7 @@ impl Space {
         let mut space = Space {
             free: ExtentSet::default(),
             beside: ExtentSet::default(),
+            zone: Zone::default(),
             pending: Pending::default(),
             inline: inline.to_vec(),
             log,
@@ -130,15 +133,61 @@ impl Space {
 
     /// Pages are free from now on.
     pub(crate) fn give(&mut self, extent: Extent) {
-        let cut = BESIDE_END.clamp(extent.first, extent.end());
-        self.beside.insert(Extent::new(extent.first, cut - extent.first));
-        self.free.insert(Extent::new(cut, extent.end() - cut));
+        let zone = self.zone.bounds();
+        let mut rest = extent;
+        let mut up_to = |page: u64| {
+            let cut = page.clamp(rest.first, rest.end());
+            let before = Extent::new(rest.first, cut - rest.first);
+            rest = Extent::new(cut, rest.end() - cut);
+            before
+        };
+        self.beside.insert(up_to(BESIDE_END));
+        self.free.insert(up_to(zone.first));
+        self.zone.give(up_to(zone.end()));
+        self.free.insert(rest);
+    }
+
+    /// Takes `count` pages for branches out of the zone, or none.
+    pub(crate) fn take_zone(&mut self, count: u64) -> Vec<Extent> {
+        self.zone.take(count)
+    }
+
+    /// How long the zone is.
+    pub(crate) fn zone_len(&self) -> u64 {
+        self.zone.bounds().count
+    }
+
+    /// Makes these pages the zone, in place of the one before, with those of them that are free.
+    pub(crate) fn set_zone(&mut self, bounds: Extent) {
+        self.dissolve_zone();
+        self.zone = Zone::new(bounds);
+        self.free.take_in(bounds).into_iter().for_each(|extent| self.zone.give(extent));
+    }
+
+    /// Has no zone any more. Answers whether that made pages free to be taken for anything.
+    pub(crate) fn dissolve_zone(&mut self) -> bool {
+        let zone = std::mem::take(&mut self.zone);
+        zone.free().iter().for_each(|extent| self.free.insert(extent));
+        zone.free().page_count() > 0
+    }
+
+    /// The file ends at page `end`, and what lies behind it was never in it.
+    pub(crate) fn cut(&mut self, end: u64, count: u64) {
+        if self.zone.bounds().end() > end {
+            self.dissolve_zone();
+        }
+        self.free.remove(Extent::new(end, count));
+    }
+
+    /// The free pages from page `from` on.
+    pub(crate) fn free_from(&self, from: u64) -> impl Iterator<Item = Extent> {
+        self.free.iter_from(from).chain(self.zone.free().iter_from(from))
     }
 
     /// Takes up to `count` pages beside a meta slot, those nearest to it.
     pub(crate) fn take_beside(&mut self, slot: usize, count: usize) -> Vec<u64> {
         let near = SLOT_PAGES[slot]..SLOT_PAGES[slot] + BESIDE_END / 2;
-        let pages = self.beside.iter().flat_map(|extent| extent.first..extent.end());
+        let pages = self.beside.iter().flat_map(Extent::pages);
         let taken: Vec<u64> = pages.filter(|no| near.contains(no)).take(count).collect();
         taken.iter().for_each(|&no| self.beside.remove(Extent::new(no, 1)));
         taken
@@ -150,7 +199,12 @@ impl Space {
     }
 
     pub(crate) fn free_page_count(&self) -> u64 {
-        self.free.page_count() + self.beside.page_count()
+        self.usable_page_count() + self.beside.page_count()
+    }
+
+    /// The free pages that a transaction can take, wherever they are.
+    pub(crate) fn usable_page_count(&self) -> u64 {
+        self.free.page_count() + self.zone.free().page_count()
     }
 
     /// Everything that the file says is free.
@@ -196,7 +250,7 @@ impl Space {
             is_inline = words <= SPACE_WORDS_MAX;
             let own_pages = if is_inline { 0 } else { packer.pages_for(words) };
             let count = (packer.page_count() + own_pages) as u64;
-            let numbers = txn_space.take(count)?.into_iter().flat_map(|extent| extent.first..extent.end());
+            let numbers = txn_space.take(count)?.into_iter().flat_map(Extent::pages);
             pages = numbers.map(|no| (PageNo::new(no), Vec::new())).collect();
             (taken, freed) = txn_space.settle();
         }

@@ -12,6 +12,7 @@ use super::pending::Freed;
 use super::pieces::{LARGE_LEN, Pieces};
 use super::savepoint::{Deferred, Marks};
 use super::space::{LogSpace, Space};
+use super::zone::{self, Zone};
 use super::{PageSource, Shared, Writer};
 use crate::bucket::{self, Bucket, BucketMut};
 use crate::error::{Error, Result};
@@ -376,17 +377,21 @@ impl WritePages {
 
     fn check_room(&mut self, value_len: usize) -> Result<()> {
         self.has_put = true;
+        if self.has_room(value_len) || self.space_mut().dissolve_zone() && self.has_room(value_len) {
+            return Ok(());
+        }
+        Err(Error::Full { limit: self.shared.options.max_size })
+    }
+
+    fn has_room(&self, value_len: usize) -> bool {
         let max = self.page_count_max();
         // A shorter value is inline, or takes one page, which the reserve has.
         let is_large = value_len >= self.page_len();
         let value_pages = if is_large { value_len.div_ceil(self.page_len()) as u64 } else { 0 };
-        let free = &self.space().free;
-        let used = self.page_count - free.page_count() + self.dirty().len() as u64 + value_pages;
-        let has_run = value_pages <= free.largest().max(max.saturating_sub(self.page_count));
-        if used + self.full_reserve() > max || !has_run {
-            return Err(Error::Full { limit: self.shared.options.max_size });
-        }
-        Ok(())
+        let space = self.space();
+        let used = self.page_count - space.usable_page_count() + self.dirty().len() as u64 + value_pages;
+        let has_run = value_pages <= space.free.largest().max(max.saturating_sub(self.page_count));
+        used + self.full_reserve() <= max && has_run
     }
 
     /// How many pages are kept back: some for the trees, and some for the list of what was freed if that is in shreds.
@@ -433,15 +438,23 @@ impl WritePages {
         if let Some(run) = self.space_mut().free.take_run(count) {
             return Ok(run);
         }
-        let is_little_free = self.space().free.page_count() < self.page_count / SLACK;
-        let may_grow = count <= self.page_count_max().saturating_sub(self.page_count);
-        if is_little_free && may_grow && self.extend_store(count).is_ok() {
-            return self.grow(count);
+        if let Some(run) = self.grow_for_row(count) {
+            return Ok(run);
         }
         if let Some(largest) = self.space_mut().free.take_largest() {
             return Ok(largest);
         }
+        if self.space_mut().dissolve_zone() {
+            return self.take_some(count);
+        }
         self.grow(count).or_else(|full| self.space_mut().take_any_beside(count).ok_or(full))
+    }
+
+    /// Takes pages at the end of the file for the sake of a long row, if little of the file is free.
+    fn grow_for_row(&mut self, count: u64) -> Option<Extent> {
+        let is_little_free = self.space().free.page_count() < self.page_count / SLACK;
+        let may_grow = count <= self.page_count_max().saturating_sub(self.page_count);
+        (is_little_free && may_grow && self.extend_store(count).is_ok()).then(|| self.grow(count).ok())?
     }
 
     /// Takes up to `count` pages beside the meta slot that the commit will write.
@@ -450,6 +463,38 @@ impl WritePages {
         let taken = self.space_mut().take_beside(slot, count);
         taken.iter().for_each(|&no| self.took(Extent::new(no, 1)));
         taken
+    }
+
+    /// Takes `count` pages for branches out of the zone, or none.
+    pub(super) fn take_zone(&mut self, count: u64) -> Vec<Extent> {
+        if count < zone::ROW_MIN {
+            return Vec::new();
+        }
+        self.fit_zone();
+        let taken = self.space_mut().take_zone(count);
+        taken.iter().for_each(|&extent| self.took(extent));
+        taken
+    }
+
+    /// Makes a zone as long as it should be: where half of the pages are free, else at the end of the file, if little of it is free.
+    fn fit_zone(&mut self) {
+        let needed = self.zone_needed();
+        if 2 * self.space().zone_len() >= needed {
+            return;
+        }
+        self.space_mut().dissolve_zone();
+        let (mut bounds, free_count) = self.space().free.densest(needed);
+        if free_count < needed / 2
+            && let Some(grown) = self.grow_for_row(needed)
+        {
+            self.space_mut().give(grown);
+            bounds = grown;
+        }
+        self.space_mut().set_zone(bounds);
+    }
+
+    fn zone_needed(&self) -> u64 {
+        Zone::len_for(self.page_count - self.space().usable_page_count())
     }
 
     fn took(&mut self, extent: Extent) {
@@ -501,7 +546,7 @@ impl WritePages {
 
     /// How many pages behind the page count the store must have when this commits: what fills a disk can still be deleted.
     pub(super) fn reserve(&self) -> u64 {
-        let count = self.full_reserve().saturating_sub(self.space().free.page_count());
+        let count = self.full_reserve().saturating_sub(self.space().usable_page_count());
         if self.has_put { count.min(self.page_count_max().saturating_sub(self.page_count)) } else { 0 }
     }
 
@@ -605,7 +650,7 @@ impl WritePages {
         if count < base {
             space.free.insert(Extent::new(count, base - count));
         } else {
-            space.free.remove(Extent::new(base, count - base));
+            space.cut(base, count - base);
         }
     }
 }
@@ -651,6 +696,10 @@ impl LogSpace for WritePages {
     }
 
     fn settle(&mut self) -> (Vec<Extent>, Vec<Extent>) {
+        // A zone that has become too long may be what holds up the end of the file.
+        if self.space().zone_len() > 2 * self.zone_needed() {
+            self.space_mut().dissolve_zone();
+        }
         while let Some(last) = {
             let end = self.page_count;
             self.space_mut().free.take_ending_at(end)
@@ -663,7 +712,9 @@ impl LogSpace for WritePages {
             taken.push(Extent::new(count, base - count));
         }
         // Pages of the snapshot lie below `base`, those that came and went with this transaction above.
-        (taken, self.freed_set.iter().chain(self.space().free.iter_from(base)).collect())
+        let mut freed: Vec<Extent> = self.freed_set.iter().chain(self.space().free_from(base)).collect();
+        freed.sort_unstable();
+        (taken, freed)
     }
 }
 
