@@ -5,7 +5,8 @@
 //! itself back. While the leader waits for the disk the next batch gathers.
 //!
 //! Those who were served by one batch come again one by one, just when the next leader has begun. So it waits for as many as there were,
-//! for half the time that the last commit took at most, and never long. Where there was one, it waits for nobody.
+//! for half the time that the last commit took at most, and never long. Where there was one, it waits for nobody. To be woken by each
+//! who comes would take as long as the puts: it sleeps until half of those are there for whom it waits, then half of the others.
 //!
 //! Closures run on the leader's thread, and so can borrow nothing. To hand the transaction from thread to thread instead would let
 //! each run its own; but to wake a thread takes far longer than a put, and with it 32 threads got three times the throughput of a commit
@@ -39,6 +40,8 @@ struct Gathering {
     /// A thread has begun a batch, or is about to, and will run what waits.
     has_leader: bool,
     waiting: VecDeque<Job>,
+    /// How many closures wake the leader; 0 if it is awake.
+    wanted: usize,
     /// How many the last commit served, and how long it took.
     served: usize,
     commit_time: Duration,
@@ -111,10 +114,11 @@ impl Batches {
         let mut gathering = self.gathering();
         gathering.waiting.push_back(Job { run, durability, ticket: Arc::clone(&ticket) });
         let leads = !std::mem::replace(&mut gathering.has_leader, true);
+        let wakes = gathering.wanted > 0 && gathering.waiting.len() >= gathering.wanted;
         drop(gathering);
         if leads {
             self.lead(shared);
-        } else {
+        } else if wakes {
             self.arrival.notify_one();
         }
         loop {
@@ -193,8 +197,10 @@ impl Batches {
                 gathering.has_leader = false;
                 return None;
             }
+            gathering.wanted = (gathering.served - turns).div_ceil(2);
             let waited = self.arrival.wait_timeout(gathering, patience);
             gathering = waited.unwrap_or_else(PoisonError::into_inner).0;
+            gathering.wanted = 0;
         }
     }
 
