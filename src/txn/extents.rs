@@ -28,10 +28,6 @@ impl ExtentSet {
         self.page_count
     }
 
-    pub(crate) fn extent_count(&self) -> usize {
-        self.by_first.len()
-    }
-
     /// The extents in order.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = Extent> {
         self.by_first.iter().map(|(&first, &count)| Extent::new(first, count))

@@ -17,6 +17,7 @@ pub(crate) mod dirty;
 pub(crate) mod durable;
 pub(crate) mod extents;
 pub(crate) mod labels;
+mod page_set;
 mod pending;
 mod pieces;
 pub(crate) mod read;

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use zerocopy::little_endian::U64;
 
 use super::extents::ExtentSet;
+use super::page_set::PageSet;
 use super::pending::{Freed, Pending};
 use super::zone::Zone;
 use crate::error::{Error, Result};
@@ -33,11 +34,15 @@ pub(crate) struct Space {
     beside: ExtentSet,
     zone: Zone,
     pub(crate) pending: Pending,
-    recorded: ExtentSet,
+    recorded: PageSet,
     /// The records in the meta.
     inline: Vec<U64>,
     /// The pages of the log, oldest first.
     log: VecDeque<LogPageInfo>,
+}
+
+fn no_memory() -> Error {
+    Error::io("reading the free space")(std::io::ErrorKind::OutOfMemory.into())
 }
 
 /// What a commit writes of its free space.
@@ -125,10 +130,13 @@ impl Space {
             pending: Pending::default(),
             inline: inline.to_vec(),
             log,
-            recorded: ExtentSet::default(),
+            recorded: PageSet::with_capacity(fields.page_count).ok_or_else(no_memory)?,
         };
-        recorded.iter().for_each(|extent| space.give(extent));
-        Ok(Space { free: space.free.indexed(), recorded, ..space })
+        for extent in recorded.iter() {
+            space.give(extent);
+            space.recorded.insert(extent);
+        }
+        Ok(Space { free: space.free.indexed(), ..space })
     }
 
     /// Pages are free from now on.
@@ -208,7 +216,7 @@ impl Space {
     }
 
     /// Everything that the file says is free.
-    pub(crate) fn recorded(&self) -> &ExtentSet {
+    pub(crate) fn recorded(&self) -> &PageSet {
         &self.recorded
     }
 
