@@ -7,8 +7,8 @@
 //!   below a pinned snapshot, and `limit` is lowered before the file is cut.
 //! - M2: the bytes of a slice stay unwritten while it lives. Slices are lent to holders of a pinned snapshot, or of the
 //!   write transaction; pages that a pinned snapshot can reach are never written, and the writer writes only pages that it
-//!   took for itself, under `&mut`. (`Store::rewrite` gives a file the bytes that it shows already: nobody can see that.) Meta slots, the one thing that is overwritten, are never lent: they are read with
-//!   `read_at`.
+//!   took for itself, under `&mut`. (`Store::rewrite` gives a file the bytes that it shows already: nobody can see that.)
+//!   Meta slots, the one thing that is overwritten, are never lent: they are read with `read_at`.
 //! - M3: nobody else writes the file: it is locked. The lock is advisory, so a program that ignores it is outside the
 //!   contract, as it is for every database on a memory map; see the crate docs.
 #![allow(unsafe_code)]
@@ -19,8 +19,8 @@ use std::io;
 #[cfg(target_os = "linux")]
 use std::os::fd::AsRawFd;
 use std::slice;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
 use zerocopy::FromZeros;
@@ -173,9 +173,7 @@ pub(crate) struct Map {
     pages: Bits,
     /// A bit for each page that this process wrote.
     written: Bits,
-    /// For each first page of a large value that was verified: what its reference said. Empty where there is no memory for so
-    /// much: then values are verified each time.
-    values: Box<[AtomicU32]>,
+    values: Values,
 }
 
 /// What stands for a reference to a large value among the verified ones; not 0.
@@ -222,6 +220,33 @@ impl Bits {
     }
 }
 
+/// For each first page of a large value that was verified: what its reference said, as a token; 0 for other pages. A part of them takes
+/// memory only once there is one. Where there is no memory for it, values are verified each time.
+struct Values(Box<[OnceLock<Box<[AtomicU32]>>]>);
+
+/// How many pages one part of the tokens is for.
+const VALUES_PART: u64 = 1 << 16;
+
+impl Values {
+    fn new(page_count: u64) -> Values {
+        Values((0..page_count.div_ceil(VALUES_PART)).map(|_| OnceLock::new()).collect())
+    }
+
+    fn get(&self, no: u64) -> u32 {
+        let part = self.0.get((no / VALUES_PART) as usize).and_then(OnceLock::get);
+        let known = part.and_then(|part| part.get((no % VALUES_PART) as usize));
+        known.map_or(0, |known| known.load(Ordering::Relaxed))
+    }
+
+    fn set(&self, no: u64, token: u32) {
+        let Some(part) = self.0.get((no / VALUES_PART) as usize) else { return };
+        let part = part.get_or_init(|| zeroed(VALUES_PART).unwrap_or_default());
+        if let Some(known) = part.get((no % VALUES_PART) as usize) {
+            known.store(token, Ordering::Relaxed);
+        }
+    }
+}
+
 impl Map {
     /// `opened` is the transaction that was found at open.
     pub(crate) fn new(region: Region, page_len: usize, limit: u64, verify: Verify, opened: TxnId) -> io::Result<Map> {
@@ -229,8 +254,7 @@ impl Map {
         let pages = region.len() >> page_shift;
         let limit = AtomicU64::new(limit.min(pages));
         let (known, written) = (Bits::new(pages)?, Bits::new(pages)?);
-        let values = zeroed(pages).unwrap_or_default();
-        Ok(Map { region, page_shift, limit, verify, opened, pages: known, written, values })
+        Ok(Map { region, page_shift, limit, verify, opened, pages: known, written, values: Values::new(pages) })
     }
 
     /// The bytes around `at` are to lie in small pieces of memory, since single pages there are about to be written.
@@ -280,7 +304,7 @@ impl Map {
         if Extent::new(no.get(), page_count).has_slot() {
             return Err(outside(no));
         }
-        if self.values.get(no.get() as usize).is_none_or(|known| known.load(Ordering::Relaxed) != token(large)) {
+        if self.values.get(no.get()) != token(large) {
             self.verify_large(large, value)?;
         }
         Ok(value)
@@ -321,10 +345,8 @@ impl Map {
 
     /// There is no large value at a page any more: a reference to it, which only a damaged file has, is to be verified.
     pub(crate) fn forget_large(&self, no: u64) {
-        if let Some(known) = self.values.get(no as usize)
-            && known.load(Ordering::Relaxed) != 0
-        {
-            known.store(0, Ordering::Relaxed);
+        if self.values.get(no) != 0 {
+            self.values.set(no, 0);
         }
     }
 
@@ -340,10 +362,8 @@ impl Map {
     }
 
     fn set_verified_large(&self, large: &LargeRef) {
-        if self.verify != Verify::Always
-            && let Some(known) = self.values.get(large.page().get() as usize)
-        {
-            known.store(token(large), Ordering::Relaxed);
+        if self.verify != Verify::Always {
+            self.values.set(large.page().get(), token(large));
         }
     }
 
