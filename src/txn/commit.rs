@@ -23,7 +23,7 @@ use super::{Committed, Snapshot};
 use crate::error::Result;
 use crate::options::Durability;
 use crate::page::branch::{self, Branch};
-use crate::page::meta::{DIGEST_PAGES_MAX, Meta, MetaFields, Trust};
+use crate::page::meta::{Meta, MetaFields, Trust};
 use crate::page::space_log::{self, Extent};
 use crate::page::{self, PageNo, TxnId};
 use crate::tree::{PagesMut, Tree, pack};
@@ -74,7 +74,7 @@ pub(super) fn commit(txn: &mut WriteTxn, durability: Durability) -> Result<TxnId
     let pages = &mut txn.pages;
     pages.is_committed();
     let freed = std::mem::take(&mut pages.freed);
-    let written_len = pages.written_len;
+    let written_len = pages.written.len();
     let writer = pages.writer_mut();
     writer.meta = meta;
     writer.slot = slot;
@@ -98,7 +98,7 @@ pub(super) fn commit(txn: &mut WriteTxn, durability: Durability) -> Result<TxnId
 /// at each savepoint. They stay the transaction's own: a page that is changed again becomes dirty again, and its place in the file free.
 pub(super) fn spill(txn: &mut WriteTxn) -> Result<()> {
     let pages = &mut txn.pages;
-    pages.written = None;
+    pages.written.give_up_digest();
     let count = pages.dirty().len();
     let numbers = Numbers::take(pages, count, Branches::default())?;
     pages.extend_store(0)?;
@@ -325,34 +325,17 @@ fn add_log_pages(pages: &mut WritePages, record: &Record, numbered: &mut Vec<(u6
     }
 }
 
-fn choose_trust(pages: &WritePages, record: &Record, durability: Durability) -> Trust {
+fn choose_trust(pages: &mut WritePages, record: &Record, durability: Durability) -> Trust {
     let writer = pages.writer();
     if durability == Durability::Relaxed {
         // Without a boot id nothing tells whether the machine was up all the time: then one that no boot has.
         return Trust::Boot(pages.shared.store.boot_id().unwrap_or_default());
     }
     let follows_durable = writer.durable == writer.meta.txn();
-    match digest(pages).filter(|_| follows_durable && record.is_inline) {
-        Some(digest) => Trust::Digest(digest),
-        None => Trust::Synced,
+    match pages.written.digest(&pages.taken) {
+        Some(digest) if follows_durable && record.is_inline => Trust::Digest(digest),
+        _ => Trust::Synced,
     }
-}
-
-/// The digest over the pages that this transaction wrote and still uses; `None` if they are too many.
-fn digest(pages: &WritePages) -> Option<u32> {
-    if pages.taken.page_count() > DIGEST_PAGES_MAX as u64 {
-        return None;
-    }
-    let mut written = pages.written.clone()?;
-    // Stable: of a page that was written more than once, the last part counts.
-    written.sort_by_key(|&(no, _)| no);
-    let mut parts = Vec::new();
-    for no in pages.taken.iter().flat_map(Extent::pages) {
-        let past = written.partition_point(|&(written, _)| written <= no);
-        let (_, part) = written[..past].last().filter(|&&(written, _)| written == no)?;
-        parts.extend(part);
-    }
-    Some(crc32c::crc32c(&parts))
 }
 
 fn meta_fields(pages: &WritePages, catalog: Tree, record: &Record) -> MetaFields {

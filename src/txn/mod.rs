@@ -27,6 +27,7 @@ pub(crate) mod savepoint;
 pub(crate) mod space;
 mod sync;
 pub(crate) mod write;
+mod written;
 mod zone;
 
 use std::collections::{BTreeMap, HashMap};

@@ -12,6 +12,7 @@ use super::pending::Freed;
 use super::pieces::{LARGE_LEN, Pieces};
 use super::savepoint::{Deferred, Marks};
 use super::space::{LogSpace, Space};
+use super::written::Written;
 use super::zone::{self, Zone};
 use super::{PageSource, Shared, Writer};
 use crate::bucket::{self, Bucket, BucketMut};
@@ -77,9 +78,7 @@ pub(crate) struct WritePages {
     pub(super) marks: Marks,
     /// Dirty pages were numbered and then not all written: what refers to them leads nowhere.
     pub(super) is_torn: bool,
-    /// Numbers of the pages that it has written, and what stands for them in a digest; `None` when there are too many.
-    pub(super) written: Option<Vec<(u64, [u8; 8])>>,
-    pub(super) written_len: u64,
+    pub(super) written: Written,
     /// Whether something was put, or only deleted.
     pub(super) has_put: bool,
     is_committed: bool,
@@ -107,8 +106,7 @@ impl WriteTxn {
             freed_set: ExtentSet::default(),
             marks: Marks::default(),
             is_torn: false,
-            written: Some(Vec::new()),
-            written_len: 0,
+            written: Written::default(),
             has_put: false,
             is_committed: false,
         };
@@ -589,8 +587,7 @@ impl WritePages {
     /// Writes numbered pages, sealed, in as few writes as their numbers allow.
     pub(super) fn write_numbered(&mut self, numbered: &mut [(u64, usize)]) -> Result<()> {
         numbered.sort_unstable();
-        let page_len = self.page_len();
-        let txn = self.txn;
+        let mut written = std::mem::take(&mut self.written);
         let mut staging = std::mem::take(&mut self.writer_mut().staging);
         if staging.is_empty() {
             staging = vec![0; LARGE_LEN].into_boxed_slice();
@@ -598,23 +595,43 @@ impl WritePages {
         let mut rest = &*numbered;
         let mut result = Ok(());
         while let (Some(&(first, _)), true) = (rest.first(), result.is_ok()) {
-            let in_a_row =
-                rest.iter().zip(first..).take(LARGE_LEN / page_len).take_while(|((no, _), expected)| no == expected);
-            let count = Pieces::page_count(first, in_a_row.count(), page_len);
-            let (run, more) = rest.split_at(count);
-            for (&(no, index), place) in run.iter().zip(staging.chunks_exact_mut(page_len)) {
-                let page = self.dirty_mut().page_mut(index);
-                page::seal(page, PageNo::new(no), txn);
-                place.copy_from_slice(page);
-            }
-            let extent = Extent::new(first, count as u64);
-            self.prepare_piece(extent);
-            result = self.write_pages(extent, &staging[..count * page_len], page::sealed_digest_part);
-            self.shared.newest_map().1.set_written(extent.first, extent.count);
+            let in_a_row = rest.iter().zip(first..).take_while(|((no, _), expected)| no == expected);
+            let in_a_row = in_a_row.take(LARGE_LEN / self.page_len()).count();
+            let (run, more) = rest.split_at(Pieces::page_count(first, in_a_row, self.page_len()));
+            result = self.write_run(run, &mut written, &mut staging);
             rest = more;
         }
         self.writer_mut().staging = staging;
+        self.written = written;
         result
+    }
+
+    /// Seals pages whose numbers are in a row, and writes them as one piece.
+    fn write_run(&mut self, run: &[(u64, usize)], written: &mut Written, staging: &mut [u8]) -> Result<()> {
+        let (shared, page_len) = (Arc::clone(&self.shared), self.page_len());
+        let extent = Extent::new(run[0].0, run.len() as u64);
+        self.prepare_piece(extent);
+        let bytes = match *run {
+            // One page goes from where it lies.
+            [(no, index)] => self.sealed(no, index),
+            _ => {
+                for (&(no, index), place) in run.iter().zip(staging.chunks_exact_mut(page_len)) {
+                    place.copy_from_slice(self.sealed(no, index));
+                }
+                &staging[..run.len() * page_len]
+            }
+        };
+        let result = written.write(&shared, extent, bytes, page::sealed_digest_part);
+        shared.newest_map().1.set_written(extent.first, extent.count);
+        result
+    }
+
+    /// A dirty page with its number and its checksum.
+    fn sealed(&mut self, no: u64, index: usize) -> &[u8] {
+        let txn = self.txn;
+        let page = self.dirty_mut().page_mut(index);
+        page::seal(page, PageNo::new(no), txn);
+        page
     }
 
     /// An extent is about to be written as one.
@@ -622,23 +639,6 @@ impl WritePages {
         let (shared, page_len) = (Arc::clone(&self.shared), self.page_len());
         let (at, len) = (extent.first * page_len as u64, extent.count as usize * page_len);
         self.writer_mut().pieces.prepare(shared.newest_map().1, at, len);
-    }
-
-    /// Writes whole pages to an extent that this transaction took. `digest_part` is what stands for each in a digest.
-    fn write_pages(&mut self, extent: Extent, bytes: &[u8], digest_part: fn(&[u8]) -> [u8; 8]) -> Result<()> {
-        let page_len = self.page_len();
-        let written = self.shared.write_store(bytes, extent.first * page_len as u64);
-        written.map_err(Error::io("writing pages"))?;
-        self.written_len += bytes.len() as u64;
-        if let Some(written) = &mut self.written {
-            let pages = bytes.chunks_exact(page_len);
-            if written.len() + pages.len() > 2 * page::meta::DIGEST_PAGES_MAX {
-                self.written = None;
-            } else {
-                written.extend((extent.first..).zip(pages.map(digest_part)));
-            }
-        }
-        Ok(())
     }
 
     /// Gives everything back as it was at begin, savepoints or not.
@@ -789,12 +789,14 @@ impl PagesMut for WritePages {
         let whole_count = (whole / page_len) as u64;
         self.prepare_piece(run);
         if whole_count > 0 {
-            self.write_pages(Extent::new(run.first, whole_count), whole_pages, page::digest_part)?;
+            let extent = Extent::new(run.first, whole_count);
+            self.written.write(&self.shared, extent, whole_pages, page::digest_part)?;
         }
         if !tail.is_empty() {
             let mut last = vec![0; page_len];
             last[..tail.len()].copy_from_slice(tail);
-            self.write_pages(Extent::new(run.first + whole_count, 1), &last, page::digest_part)?;
+            let extent = Extent::new(run.first + whole_count, 1);
+            self.written.write(&self.shared, extent, &last, page::digest_part)?;
         }
         let large = LargeRef::new(PageNo::new(run.first), len, self.txn, crc32c::crc32c(value));
         self.shared.newest_map().1.set_written_large(&large, run.count);
