@@ -16,6 +16,7 @@ pub(crate) mod commit;
 pub(crate) mod dirty;
 pub(crate) mod durable;
 pub(crate) mod extents;
+mod free_pages;
 pub(crate) mod labels;
 mod page_set;
 mod pending;

@@ -1,5 +1,5 @@
-//! A set of pages as a bit for each: for one that every commit asks and changes in a hundred places, far apart. There a tree of extents
-//! takes ten times as long. A second row of bits says which words of the first are not zero, so that a large file that has few free
+//! A set of pages as a bit for each: for those that every commit asks and changes in a hundred places, far apart. There a tree of
+//! extents takes ten times as long. A second row of bits says which words of the first are not zero, so that a large file that has few free
 //! pages is gone through quickly. It takes 32 KiB of memory for each GiB of file, where there are free pages.
 
 use std::ops::Range;
@@ -84,28 +84,53 @@ impl PageSet {
 
     /// The part of the set from page `from` on.
     pub(crate) fn iter_from(&self, from: u64) -> impl Iterator<Item = Extent> {
-        let mut from = from;
+        self.starting_in(from..u64::MAX)
+    }
+
+    /// The extents that begin within these pages, or the parts of extents.
+    fn starting_in(&self, mut pages: Range<u64>) -> impl Iterator<Item = Extent> {
         std::iter::from_fn(move || {
-            let first = self.first_from(from)?;
-            from = self.end_from(first);
-            Some(Extent::new(first, from - first))
+            let first = self.first_in(pages.clone())?;
+            pages.start = self.end_from(first);
+            Some(Extent::new(first, pages.start - first))
         })
     }
 
-    /// The first page of the set that is not before page `from`.
-    fn first_from(&self, from: u64) -> Option<u64> {
-        let at = word_of(from);
-        let rest = self.word(at) & u64::MAX << (from % 64);
-        if rest != 0 {
-            return Some(first_bit(at, rest));
+    /// The extents that have some of these pages, or border on them.
+    pub(crate) fn touching(&self, extent: Extent) -> impl Iterator<Item = Extent> {
+        self.starting_in(self.start_from(extent.first)..extent.end() + 1)
+    }
+
+    /// The first of the pages in a row that end right before page `end`; `end` itself if there are none.
+    fn start_from(&self, end: u64) -> u64 {
+        let Some(last) = end.checked_sub(1) else { return end };
+        let mut at = word_of(last);
+        let mut missing = !self.word(at) & u64::MAX >> (63 - last % 64);
+        while missing == 0 {
+            match at.checked_sub(1) {
+                Some(before) => at = before,
+                None => return 0,
+            }
+            missing = !self.word(at);
         }
-        let next = at + 1;
-        let rest = self.summary.get(next / 64).map_or(0, |word| word & u64::MAX << (next % 64));
-        let mut nonzero = (next / 64 + 1..).zip(self.summary.get(next / 64 + 1..).unwrap_or_default());
-        let (at, word) = match rest {
-            0 => nonzero.find(|(_, word)| **word != 0).map(|(at, &word)| (at, word))?,
-            _ => (next / 64, rest),
-        };
+        at as u64 * 64 + 64 - u64::from(missing.leading_zeros())
+    }
+
+    /// The first of these pages that is in the set.
+    fn first_in(&self, pages: Range<u64>) -> Option<u64> {
+        let at = word_of(pages.start);
+        let rest = self.word(at) & u64::MAX << (pages.start % 64);
+        let first = if rest != 0 { Some(first_bit(at, rest)) } else { self.first_after(at, pages.end) };
+        first.filter(|first| pages.contains(first))
+    }
+
+    /// The first page of the set after word `at`. It need not be found if it is not before page `end`.
+    fn first_after(&self, at: usize, end: u64) -> Option<u64> {
+        let (next, end) = (at + 1, word_of(end) + 1);
+        let summary = self.summary.get(next / 64..self.summary.len().min(end.div_ceil(64)))?;
+        let unseen = u64::MAX << (next % 64);
+        let masked = summary.iter().zip([unseen].into_iter().chain(std::iter::repeat(u64::MAX)));
+        let (at, word) = (next / 64..).zip(masked.map(|(word, mask)| word & mask)).find(|(_, word)| *word != 0)?;
         let at = first_bit(at, word) as usize;
         Some(first_bit(at, self.words[at]))
     }
@@ -169,6 +194,8 @@ mod tests {
                 let extents: Vec<Extent> = set.iter().collect();
                 assert!(extents.windows(2).all(|pair| pair[0].end() < pair[1].first), "extents border on each other");
                 assert_eq!(set.extent_count(), extents.len());
+                let touching = |near: &&Extent| near.end() >= extent.first && near.first <= extent.end();
+                assert!(set.touching(extent).eq(extents.iter().filter(touching).copied()));
             }
             true
         }

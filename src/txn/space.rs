@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use zerocopy::little_endian::U64;
 
 use super::extents::ExtentSet;
+use super::free_pages::FreePages;
 use super::page_set::PageSet;
 use super::pending::{Freed, Pending};
 use super::zone::Zone;
@@ -29,7 +30,7 @@ struct LogPageInfo {
 
 pub(crate) struct Space {
     /// Pages to be taken, but for those beside the meta slots and those of the zone.
-    pub(crate) free: ExtentSet,
+    pub(crate) free: FreePages,
     /// Free pages beside the meta slots.
     beside: ExtentSet,
     zone: Zone,
@@ -124,7 +125,7 @@ impl Space {
             return Err(Error::Corrupt { page: 0, what: "a free page outside the file" });
         }
         let mut space = Space {
-            free: ExtentSet::default(),
+            free: FreePages::with_capacity(fields.page_count).ok_or_else(no_memory)?,
             beside: ExtentSet::default(),
             zone: Zone::default(),
             pending: Pending::default(),
@@ -136,7 +137,7 @@ impl Space {
             space.give(extent);
             space.recorded.insert(extent);
         }
-        Ok(Space { free: space.free.indexed(), ..space })
+        Ok(space)
     }
 
     /// Pages are free from now on.
