@@ -3,13 +3,17 @@
 //! The entries live in the unnamed database. The bindings never tie a reader slot to a thread (`MDBX_NOTLS`), as
 //! folio's transactions are not. Transactions are of the kind that belongs to one thread, which its documentation calls
 //! the faster one.
+//!
+//! It is opened anew when commits are to become relaxed or durable: one that was opened durable writes its meta page
+//! through a descriptor that syncs, whatever its flags are told later.
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 use signet_libmdbx::sys::EnvironmentKind;
 use signet_libmdbx::tx::aliases::{RoCursorUnsync, RoTxUnsync, RwTxUnsync};
-use signet_libmdbx::{Database, Environment, Geometry, MdbxError, ReadResult, WriteFlags, ffi};
+use signet_libmdbx::{Database, Environment, Geometry, Mode, ReadResult, SyncMode, WriteFlags, ffi};
 
 use crate::engine::{Direction, Durability, Engine, Reader, Result, Settings, Writer, version_of};
 
@@ -17,8 +21,34 @@ use crate::engine::{Direction, Durability, Engine, Reader, Result, Settings, Wri
 const STEP: isize = 4 << 20;
 
 pub struct Mdbx {
+    dir: PathBuf,
+    sync_mode: SyncMode,
+    /// There is always one, except after an attempt to open it anew that has failed.
+    open: Option<Open>,
+}
+
+struct Open {
     env: Environment,
     entries: Database,
+}
+
+impl Open {
+    fn new(dir: &Path, sync_mode: SyncMode, geometry: Option<Geometry<Range<usize>>>) -> Result<Open> {
+        let mut builder = Environment::builder();
+        builder.set_kind(EnvironmentKind::Default).set_flags(Mode::ReadWrite { sync_mode }.into());
+        if let Some(geometry) = geometry {
+            builder.set_geometry(geometry);
+        }
+        let env = builder.open(dir)?;
+        let entries = env.begin_ro_unsync()?.open_db(None)?;
+        Ok(Open { env, entries })
+    }
+}
+
+impl Mdbx {
+    fn opened(&self) -> Result<&Open> {
+        Ok(self.open.as_ref().ok_or("the database could not be opened anew")?)
+    }
 }
 
 pub struct MdbxReader {
@@ -42,8 +72,9 @@ impl Engine for Mdbx {
         let version = unsafe { ffi::mdbx_version };
         format!(
             "{}.{}.{} through signet-libmdbx {}, the unnamed database, MDBX_NOTLS, the file grows by {} MiB. \
-             Durable: MDBX_SYNC_DURABLE, two syncs a commit. Relaxed: MDBX_UTTERLY_NOSYNC, which never syncs and \
-             after a power cut may leave a damaged file (MDBX_SAFE_NOSYNC syncs whenever it needs a free page).",
+             Durable: MDBX_SYNC_DURABLE, two syncs a commit. Relaxed: opened anew with MDBX_UTTERLY_NOSYNC, which \
+             never syncs and after a power cut may leave a damaged file (MDBX_SAFE_NOSYNC syncs whenever it needs a \
+             free page).",
             version.major,
             version.minor,
             version.patch,
@@ -53,44 +84,43 @@ impl Engine for Mdbx {
     }
 
     fn open(dir: &Path, settings: &Settings) -> Result<Self> {
-        let mut builder = Environment::builder();
-        builder.set_kind(EnvironmentKind::Default);
         // The file remembers its geometry; to give it once more would cost each open a commit.
-        if !dir.join("mdbx.dat").exists() {
-            let size = usize::try_from((settings.data_len * 8 + (1 << 30)).next_multiple_of(1 << 20))?;
-            builder.set_geometry(Geometry {
-                size: Some(0..size),
+        let geometry = match dir.join("mdbx.dat").exists() {
+            true => None,
+            false => Some(Geometry {
+                size: Some(0..usize::try_from((settings.data_len * 8 + (1 << 30)).next_multiple_of(1 << 20))?),
                 growth_step: Some(STEP),
                 shrink_threshold: Some(2 * STEP),
                 page_size: None,
-            });
-        }
-        let env = builder.open(dir)?;
-        let entries = env.begin_ro_unsync()?.open_db(None)?;
-        Ok(Mdbx { env, entries })
+            }),
+        };
+        let sync_mode = SyncMode::Durable;
+        Ok(Mdbx { dir: dir.to_owned(), sync_mode, open: Some(Open::new(dir, sync_mode, geometry)?) })
     }
 
     fn set_durability(&mut self, durability: Durability) -> Result<()> {
-        let is_relaxed = durability == Durability::Relaxed;
-        let code = self.env.with_raw_env_ptr(|env| {
-            // SAFETY: the environment is open, and `&mut self`: no other thread sets flags now.
-            unsafe { ffi::mdbx_env_set_flags(env, ffi::MDBX_UTTERLY_NOSYNC, is_relaxed) }
-        });
-        if code != ffi::MDBX_SUCCESS {
-            return Err(MdbxError::from_err_code(code).into());
-        }
-        if !is_relaxed {
-            self.env.sync(true)?;
+        let sync_mode = match durability {
+            Durability::Durable => SyncMode::Durable,
+            Durability::Relaxed => SyncMode::UtterlyNoSync,
+        };
+        self.opened()?.env.sync(true)?;
+        if sync_mode != self.sync_mode {
+            // A process may have it open only once.
+            self.open = None;
+            self.open = Some(Open::new(&self.dir, sync_mode, None)?);
+            self.sync_mode = sync_mode;
         }
         Ok(())
     }
 
     fn read<T>(&self, work: impl FnOnce(&Self::Reader<'_>) -> Result<T>) -> Result<T> {
-        work(&MdbxReader { txn: self.env.begin_ro_unsync()?, entries: self.entries })
+        let Open { env, entries } = self.opened()?;
+        work(&MdbxReader { txn: env.begin_ro_unsync()?, entries: *entries })
     }
 
     fn write<T>(&self, work: impl FnOnce(&mut Self::Writer<'_>) -> Result<T>) -> Result<T> {
-        let mut writer = MdbxWriter { txn: self.env.begin_rw_unsync()?, entries: self.entries };
+        let Open { env, entries } = self.opened()?;
+        let mut writer = MdbxWriter { txn: env.begin_rw_unsync()?, entries: *entries };
         let done = work(&mut writer)?;
         writer.txn.commit()?;
         Ok(done)
