@@ -13,7 +13,7 @@ use crate::engine::{Direction, Durability, Engine, Reader, Result, Settings, Wri
 pub struct Fjall {
     db: Database,
     entries: Keyspace,
-    durability: Option<PersistMode>,
+    durability: PersistMode,
 }
 
 pub struct FjallReader<'txn> {
@@ -36,7 +36,8 @@ impl Engine for Fjall {
         format!(
             "{}, a log-structured tree with threads that compact it, a cache of {} MiB, Bloom filters, no compression, \
              one keyspace, a batch a transaction. Durable: PersistMode::SyncData, one sync of the journal a commit. \
-             Relaxed: the journal is written and not synced.",
+             Relaxed: PersistMode::Buffer, the journal is \
+             written and not synced.",
             version_of("fjall"),
             cache_len(settings) >> 20
         )
@@ -45,16 +46,17 @@ impl Engine for Fjall {
     fn open(dir: &Path, settings: &Settings) -> Result<Self> {
         let db = Database::builder(dir).cache_size(cache_len(settings)).open()?;
         let entries = db.keyspace("entries", KeyspaceCreateOptions::default)?;
-        Ok(Fjall { db, entries, durability: Some(PersistMode::SyncData) })
+        Ok(Fjall { db, entries, durability: PersistMode::SyncData })
     }
 
     fn set_durability(&mut self, durability: Durability) -> Result<()> {
         self.durability = match durability {
             Durability::Durable => {
                 self.db.persist(PersistMode::SyncAll)?;
-                Some(PersistMode::SyncData)
+                PersistMode::SyncData
             }
-            Durability::Relaxed => None,
+            // Without a mode the journal would stay in this process, and go with it when it is killed.
+            Durability::Relaxed => PersistMode::Buffer,
         };
         Ok(())
     }
@@ -72,7 +74,7 @@ impl Engine for Fjall {
     }
 
     fn write<T>(&self, work: impl FnOnce(&mut Self::Writer<'_>) -> Result<T>) -> Result<T> {
-        let batch = self.db.batch().durability(self.durability);
+        let batch = self.db.batch().durability(Some(self.durability));
         let mut writer = FjallWriter { batch, entries: &self.entries };
         let done = work(&mut writer)?;
         writer.batch.commit()?;

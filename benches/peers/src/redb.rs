@@ -32,7 +32,8 @@ impl Engine for Redb {
     fn about(settings: &Settings) -> String {
         format!(
             "{}, a cache of {} MiB, one table. Durable: Durability::Immediate, which syncs once a commit. \
-             Relaxed: Durability::None, which never syncs and frees no pages until a durable commit.",
+             Relaxed: Durability::None, which writes nothing until a durable commit and frees no pages: the commits go \
+             with the process.",
             version_of("redb"),
             cache_len(settings) >> 20
         )

@@ -118,7 +118,8 @@ impl Report {
     pub fn markdown(&self) -> String {
         let Head { date, command, rounds, machine, .. } = &self.head;
         let mut text = format!(
-            "`{command}` on {date}. {}, {} cores, {:.0} GiB of memory, {}, {}. Medians of {rounds} rounds, everything warm.\n\n",
+            "`{command}` on {date}. {}, {} cores, {:.0} GiB of memory, {}, {}. Medians of {rounds} round{}, everything warm.\n\n",
+            if *rounds == 1 { "" } else { "s" },
             machine.processor,
             machine.cores,
             machine.memory as f64 / (1u64 << 30) as f64,
@@ -128,7 +129,9 @@ impl Report {
         for engine in &self.engines {
             text += &format!("- **{}**: {}\n", engine.title, engine.about);
         }
-        text += "\nDurable: the commit returns when the disk has confirmed it. Relaxed: when the operating system has it.\n";
+        text += "\nDurable: the commit returns when the disk has confirmed it. Relaxed: when the operating \
+            system has it, unless the engine's line says otherwise. get_many: engines without such a call do as many single \
+            gets.\n";
         if let [first, _, ..] = self.engines.as_slice() {
             text += &format!(
                 "In brackets: how many times better than {}, whatever the unit; larger is better. n/a: it cannot.\n",

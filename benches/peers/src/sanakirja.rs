@@ -42,7 +42,8 @@ impl Engine for Sanakirja {
 
     fn about(_: &Settings) -> String {
         format!(
-            "{}, {VERSIONS} versions, a map beyond the data, one tree of slices, values of at most {} bytes. Durable: a \
+            "{}, {VERSIONS} versions, a map beyond the data, one tree of slices, values of at most {} bytes; a put first \
+             deletes what was there, since its trees are multimaps. Durable: a \
              commit syncs the map, and then its root page. Relaxed: it has no such mode. A writer waits for readers of \
              older versions, so that none can be pinned.",
             version_of("sanakirja"),
