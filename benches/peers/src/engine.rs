@@ -31,7 +31,8 @@ pub const BATCH: usize = 32;
 pub enum Durability {
     /// After the disk has confirmed it.
     Durable,
-    /// Once the operating system has it; the newest commits may be lost in a power cut.
+    /// Once the operating system has it, or what else the engine offers that is nearest to it; the newest commits may be
+    /// lost in a power cut.
     Relaxed,
 }
 
@@ -75,7 +76,7 @@ pub trait Engine: Sized + Sync + 'static {
     fn set_durability(&mut self, durability: Durability) -> Result<()>;
 
     /// Does what the engine puts off until later: a checkpoint, a compaction. Called off the clock, before files are
-    /// measured and before reads.
+    /// measured, before reads and after writes, so that it does not go on while another engine is on the clock.
     fn tidy(&self) -> Result<()> {
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! The parent's side of the pipe: starts a process for each engine and drives them round by round.
 //!
 //! Within a round the engines take turns, workload by workload, so that whatever else the machine does falls on all of
-//! them alike. Only one process works at a time; the others wait on their pipes. Where the databases of all engines do not
+//! them alike; in every second round in the reverse order, so that none always comes after the same one. Only one process
+//! works at a time; the others wait on their pipes. Where the databases of all engines do not
 //! fit into memory side by side, each engine can run by itself instead.
 
 use std::env;
@@ -195,7 +196,9 @@ impl<F: Fn(&str, &Path) -> WorkerArgs> Run<'_, F> {
                 }
             }
             for workload in self.plan.workloads.iter().filter(|workload| round == 0 || !workload.is_steady) {
-                for (at, worker) in workers.iter_mut().enumerate() {
+                for turn in 0..workers.len() {
+                    let at = if round % 2 == 0 { turn } else { workers.len() - 1 - turn };
+                    let worker = &mut workers[at];
                     for figure in worker.ask(workload.name, round)? {
                         progress(self.plan, round, &worker.name, &figure);
                         self.rows.add(first + at, figure);

@@ -267,6 +267,7 @@ impl<E: Engine> Bench<E> {
         self.check_hits(0, &seen)?;
         // The rest of what counts as made.
         engine.write(|writer| inserts.try_for_each(|(key, value)| writer.put(key, value)))?;
+        engine.tidy()?;
         checks::entries(engine, Direction::Forward, &self.changes.digest)?;
         let share = 100.0 * seen.per_second() / alone.per_second();
         let commits = commits as f64 / seen.elapsed.as_secs_f64();
