@@ -2,7 +2,8 @@
 //!
 //! The two ways take turns, round by round, on one database that is loaded before. Either the keys are random ones of those that are
 //! there, so that each put changes a leaf and a branch of its own, or each is greater than all before, as events come, so that many
-//! puts change one leaf. What was acknowledged must be there.
+//! puts change one leaf. What was acknowledged must be there: each thread reads it back before its next put, on the clock of both
+//! ways, and no two rounds put the same values.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -71,8 +72,16 @@ struct Task<'a> {
     data: &'a Data,
     keys: Keys<'a>,
     way: Way,
+    /// Of the values, so that what an earlier round has left is not taken for this one's.
+    version: u32,
     is_over: AtomicBool,
     puts: AtomicU64,
+}
+
+impl<'a> Task<'a> {
+    fn new(db: &'a Database, data: &'a Data, keys: Keys<'a>, way: Way, version: u32) -> Task<'a> {
+        Task { db, data, keys, way, version, is_over: AtomicBool::new(false), puts: AtomicU64::new(0) }
+    }
 }
 
 /// What a round came to.
@@ -95,13 +104,15 @@ impl GroupCommit<'_> {
         })?;
         settle(self.dir)?;
         let mut figures = Vec::new();
-        let counter = AtomicU64::new(0);
+        let (counter, mut version) = (AtomicU64::new(0), 0);
         let kinds = [("random", Keys::Random), ("ascending", Keys::Ascending(&counter))];
         for ((name, keys), &threads) in kinds.iter().flat_map(|kind| self.threads.iter().map(move |n| (kind, n))) {
             let (mut exec, mut batch) = (Vec::new(), Vec::new());
             for _ in 0..self.rounds {
-                exec.push(self.round(&db, &data, threads, *keys, Way::Exec)?);
-                batch.push(self.round(&db, &data, threads, *keys, Way::Batch)?);
+                for (way, rounds) in [(Way::Exec, &mut exec), (Way::Batch, &mut batch)] {
+                    version += 1;
+                    rounds.push(self.round(threads, Task::new(&db, &data, *keys, way, version))?);
+                }
             }
             let per_second =
                 |rounds: &[Round]| median(&mut rounds.iter().map(|round| round.per_second).collect::<Vec<_>>());
@@ -119,8 +130,8 @@ impl GroupCommit<'_> {
         Ok(Outcome { data_set: self.set.name, entries: self.entries, rounds: self.rounds, figures })
     }
 
-    fn round(&self, db: &Database, data: &Data, threads: usize, keys: Keys<'_>, way: Way) -> Result<Round> {
-        let task = Task { db, data, keys, way, is_over: AtomicBool::new(false), puts: AtomicU64::new(0) };
+    fn round(&self, threads: usize, task: Task<'_>) -> Result<Round> {
+        let db = task.db;
         let syncs = db.stats()?.syncs;
         let start = Instant::now();
         thread::scope(|scope| {
@@ -136,7 +147,7 @@ impl GroupCommit<'_> {
     }
 
     fn work(&self, task: &Task<'_>, thread: usize) -> folio::Result<()> {
-        let Task { db, data, keys, way, is_over, puts } = task;
+        let Task { db, data, keys, way, version, is_over, puts } = task;
         let mut random = fastrand::Rng::with_seed(self.seed + thread as u64);
         let mut value = vec![0; self.set.value_len];
         while !is_over.load(Ordering::Relaxed) {
@@ -149,7 +160,7 @@ impl GroupCommit<'_> {
                     key
                 }
             };
-            self.set.value_into(&key[..self.set.key_len], 1, &mut value);
+            self.set.value_into(&key[..self.set.key_len], *version, &mut value);
             match way {
                 Way::Exec => db.exec(|txn| txn.bucket_mut(BUCKET)?.put(&key, &value))?,
                 Way::Batch => {
@@ -174,7 +185,7 @@ impl Outcome {
         );
         out += "| keys | threads | exec | batch | batch / exec | puts a sync |\n|---|--:|--:|--:|--:|--:|\n";
         for figures in &self.figures {
-            let rate = |per_second| shown(per_second, Unit::Commits);
+            let rate = |per_second| shown(per_second, Unit::Entries);
             out += &format!(
                 "| {} | {} | {} | {} | {:.2} | {:.1} |\n",
                 figures.keys,
