@@ -167,10 +167,15 @@ fn short(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |sum, &byte| sum << 8 | u64::from(byte))
 }
 
+/// The names of all of them.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    DATA_SETS.iter().map(|set| set.name)
+}
+
 impl DataSet {
     pub fn named(name: &str) -> Result<&'static DataSet> {
         DATA_SETS.iter().find(|set| set.name == name).ok_or_else(|| {
-            let names: Vec<_> = DATA_SETS.iter().map(|set| set.name).collect();
+            let names: Vec<_> = names().collect();
             format!("no data set is called {name}; there are: {}", names.join(", ")).into()
         })
     }

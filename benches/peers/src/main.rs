@@ -42,6 +42,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 use tempfile::TempDir;
 
@@ -55,6 +56,16 @@ use crate::report::{Head, Report, Table};
 use crate::rounds::{FLOORS, Plan};
 use crate::worker::{Hello, serve};
 use crate::workload::{Bench, settings};
+
+/// The engines by name.
+fn engines() -> PossibleValuesParser {
+    PossibleValuesParser::new(engine::NAMES)
+}
+
+/// The data sets by name, and all of them.
+fn data_sets() -> PossibleValuesParser {
+    PossibleValuesParser::new(data::names().chain(["all"]))
+}
 
 /// Run folio and its peers side by side
 #[derive(Parser)]
@@ -83,13 +94,14 @@ enum Command {
 
 #[derive(Args)]
 struct RunArgs {
-    /// Engines to run; the ratios are against the first [default: all but lmdb-tls and btree-store]
-    #[arg(long, value_delimiter = ',')]
+    /// Engines to run, with commas between them; the ratios are against the first [default: all but lmdb-tls and
+    /// btree-store]
+    #[arg(long, value_delimiter = ',', value_parser = engines())]
     engines: Vec<String>,
-    /// Data sets, by name, or all
-    #[arg(long, value_delimiter = ',', default_value = "all")]
+    /// Data sets, with commas between them
+    #[arg(long, value_delimiter = ',', default_value = "all", value_parser = data_sets())]
     data_set: Vec<String>,
-    /// Entries to load; a fifth of them where they are long [default: 1000000, quick: 100000]
+    /// Entries to load; a fifth of them where values have 1,000 bytes, 64 where they have 1 MiB [default: 1000000, quick: 100000]
     #[arg(long)]
     entries: Option<usize>,
     /// Rounds to take the median of [default: 3, quick: 1]
@@ -101,12 +113,14 @@ struct RunArgs {
     /// Run all rounds of an engine before the next one, for data that does not fit into memory once for each engine
     #[arg(long)]
     apart: bool,
-    /// Only the workloads whose names contain one of these, on each of the data sets
+    /// Only the workloads whose names contain one of these, with commas between them, on each of the data sets; a part
+    /// that fits none lists them all
     #[arg(long, value_delimiter = ',', value_name = "SUBSTRING")]
     only: Vec<String>,
+    /// From which the keys, their order and the choices of each round follow
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where the database files go, in a directory that is deleted at the end [default: beside this program]
+    /// Where the database files go, in a directory that is deleted at the end, unless the run is interrupted [default: beside this program]
     #[arg(long)]
     dir: Option<PathBuf>,
     /// Print JSON with the value of each round instead of a table
@@ -116,7 +130,8 @@ struct RunArgs {
 
 #[derive(Args)]
 struct BigLoadArgs {
-    #[arg(long, default_value = "folio")]
+    /// The engine to run
+    #[arg(long, default_value = "folio", value_parser = engines())]
     engine: String,
     /// GiB of keys and values
     #[arg(long, default_value_t = 4.0)]
@@ -124,11 +139,13 @@ struct BigLoadArgs {
     /// Memory that the transaction may use, where the engine can be told
     #[arg(long, default_value_t = 64)]
     dirty_limit_mib: usize,
-    #[arg(long, default_value = "16+1000")]
+    /// The shape of keys and values
+    #[arg(long, default_value = "16+1000", value_parser = PossibleValuesParser::new(data::names()))]
     data_set: String,
+    /// From which the keys, their order and the choices of each round follow
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where the database files go, in a directory that is deleted at the end [default: beside this program]
+    /// Where the database files go, in a directory that is deleted at the end, unless the run is interrupted [default: beside this program]
     #[arg(long)]
     dir: Option<PathBuf>,
     /// Print JSON
@@ -138,16 +155,19 @@ struct BigLoadArgs {
 
 #[derive(Args)]
 struct BloatArgs {
-    /// Engines to run
-    #[arg(long, value_delimiter = ',', default_value = "lmdb,folio")]
+    /// Engines to run, with commas between them
+    #[arg(long, value_delimiter = ',', default_value = "lmdb,folio", value_parser = engines())]
     engines: Vec<String>,
-    #[arg(long, default_value = "24+150")]
+    /// The shape of keys and values
+    #[arg(long, default_value = "24+150", value_parser = PossibleValuesParser::new(data::names()))]
     data_set: String,
+    /// Entries to load; a multiple of 10
     #[arg(long, default_value_t = 100_000)]
     entries: usize,
+    /// From which the keys, their order and the choices of each round follow
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where the database files go, in a directory that is deleted at the end [default: beside this program]
+    /// Where the database files go, in a directory that is deleted at the end, unless the run is interrupted [default: beside this program]
     #[arg(long)]
     dir: Option<PathBuf>,
     /// Print JSON
@@ -166,11 +186,13 @@ struct DiffArgs {
     /// Diffs that are timed, beside the first
     #[arg(long, default_value_t = 1000)]
     repetitions: usize,
-    #[arg(long, default_value = "24+150")]
+    /// The shape of keys and values
+    #[arg(long, default_value = "24+150", value_parser = PossibleValuesParser::new(data::names()))]
     data_set: String,
+    /// From which the keys, their order and the choices of each round follow
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where the database file goes, in a directory that is deleted at the end [default: beside this program]
+    /// Where the database file goes, in a directory that is deleted at the end, unless the run is interrupted [default: beside this program]
     #[arg(long)]
     dir: Option<PathBuf>,
     /// Print JSON
@@ -180,21 +202,25 @@ struct DiffArgs {
 
 #[derive(Args)]
 struct GroupCommitArgs {
-    /// Numbers of threads
+    /// Numbers of threads, with commas between them
     #[arg(long, value_delimiter = ',', default_value = "1,2,8,32")]
     threads: Vec<usize>,
+    /// Entries to load before
     #[arg(long, default_value_t = 1_000_000)]
     entries: usize,
+    /// Rounds to take the median of
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// How long each round takes, for each way
+    /// How long each round takes, for each of the two ways
     #[arg(long, default_value_t = 1.0)]
     seconds: f64,
-    #[arg(long, default_value = "24+150")]
+    /// The shape of keys and values
+    #[arg(long, default_value = "24+150", value_parser = PossibleValuesParser::new(data::names()))]
     data_set: String,
+    /// From which the keys, their order and the choices of each round follow
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Where the database file goes, in a directory that is deleted at the end [default: beside this program]
+    /// Where the database file goes, in a directory that is deleted at the end, unless the run is interrupted [default: beside this program]
     #[arg(long)]
     dir: Option<PathBuf>,
     /// Print JSON
