@@ -32,7 +32,7 @@ impl PageSet {
 
     /// Adds pages; those that are there already stay.
     pub(crate) fn insert(&mut self, extent: Extent) {
-        let len = word_of(extent.end()) + 1;
+        let len = extent.end().div_ceil(64) as usize;
         if len > self.words.len() {
             self.words.resize(len.next_power_of_two(), 0);
             self.summary.resize(self.words.len().div_ceil(64), 0);
@@ -171,6 +171,17 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+
+    /// It is asked for memory where there may be none, and once only.
+    #[test]
+    fn a_set_of_the_pages_that_it_has_room_for_takes_no_more_memory() {
+        for page_count in [64, 100, 128, 4096, 6400] {
+            let mut set = PageSet::with_capacity(page_count).expect("memory");
+            let capacity = set.words.capacity();
+            set.insert(Extent::new(16, page_count - 16));
+            assert_eq!(set.words.capacity(), capacity, "{page_count} pages");
+        }
+    }
 
     #[test]
     fn agrees_with_a_set_of_pages() {
