@@ -175,3 +175,44 @@ fn a_large_value_is_refused_in_time() -> Result<()> {
     assert!(refused > 10, "{refused} refused");
     Ok(())
 }
+
+/// Values of one page fill what is free up to the limit, the room that is set aside for branches too.
+#[test]
+fn values_of_one_page_find_all_the_room_there_is() -> Result<()> {
+    let db = Options::new().max_size(24 << 20).open_in_memory()?;
+    let mut rng = fastrand::Rng::with_seed(3);
+    let entries = 80_000u64;
+    db.exec(|txn| {
+        let mut b = txn.bucket_mut("a")?;
+        (0..entries).try_for_each(|n| b.append(n.to_be_bytes(), [1; 170]))
+    })?;
+    for _ in 0..60 {
+        db.exec(|txn| {
+            let mut b = txn.bucket_mut("a")?;
+            (0..200).try_for_each(|_| b.put(rng.u64(..entries).to_be_bytes(), [2; 170]))
+        })?;
+    }
+    let mut n = 0u64;
+    let mut is_full = false;
+    while !is_full {
+        let mut txn = db.begin_write()?;
+        for _ in 0..rng.u32(1..40) {
+            n += 1;
+            match txn.bucket_mut("b")?.put(n.to_be_bytes(), vec![3; 3000]) {
+                Ok(()) => {}
+                Err(Error::Full { .. }) => {
+                    is_full = true;
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        // A refusal leaves the transaction good.
+        txn.bucket_mut("b")?.delete(1u64.to_be_bytes())?;
+        txn.commit()?;
+    }
+    let stats = db.stats()?;
+    assert!(stats.free_pages < 100, "{stats:?}");
+    assert_sound(&db);
+    Ok(())
+}

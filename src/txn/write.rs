@@ -397,14 +397,26 @@ impl WritePages {
         FULL_RESERVE + self.page_count / space_log::words_max(self.page_len()) as u64
     }
 
-    /// Takes `count` pages in a row, out of the smallest free extent that has them, else at the end of the file.
+    /// Takes `count` pages in a row, out of the smallest free extent that has them, else at the end of the file, else out of the zone.
     fn take_run(&mut self, count: u64) -> Result<Extent> {
         let extent = match self.space_mut().free.take_run(count) {
             Some(extent) => extent,
+            None if self.needs_zone(count) && self.space_mut().dissolve_zone() => return self.take_run(count),
             None => self.grow(count)?,
         };
         self.took(extent);
         Ok(extent)
+    }
+
+    /// Whether limit and disk allow for `count` pages at the end of the file.
+    fn can_grow(&mut self, count: u64) -> bool {
+        count <= self.page_count_max().saturating_sub(self.page_count) && self.extend_store(count).is_ok()
+    }
+
+    /// Whether nothing but the zone may have `count` pages.
+    fn needs_zone(&mut self, count: u64) -> bool {
+        let space = self.space();
+        space.usable_page_count() > space.free.page_count() && !self.can_grow(count)
     }
 
     /// Takes pages at the end of the file.
@@ -451,8 +463,7 @@ impl WritePages {
     /// Takes pages at the end of the file for the sake of a long row, if little of the file is free.
     fn grow_for_row(&mut self, count: u64) -> Option<Extent> {
         let is_little_free = self.space().free.page_count() < self.page_count / SLACK;
-        let may_grow = count <= self.page_count_max().saturating_sub(self.page_count);
-        (is_little_free && may_grow && self.extend_store(count).is_ok()).then(|| self.grow(count).ok())?
+        (is_little_free && self.can_grow(count)).then(|| self.grow(count).ok())?
     }
 
     /// Takes up to `count` pages beside the meta slot that the commit will write.
@@ -682,6 +693,7 @@ impl LogSpace for WritePages {
         while count > 0 {
             let extent = match self.space_mut().free.take_first(count) {
                 Some(extent) => extent,
+                None if self.needs_zone(count) && self.space_mut().dissolve_zone() => continue,
                 None => self.grow(count).or_else(|full| self.space_mut().take_any_beside(count).ok_or(full))?,
             };
             self.took(extent);
