@@ -193,7 +193,7 @@ impl Batches {
                 None => {}
             }
             let patience = (gathering.commit_time / 2).min(PATIENCE_MAX).saturating_sub(begun.elapsed());
-            if turns >= gathering.served || patience.is_zero() {
+            if is_broken || turns >= gathering.served || patience.is_zero() {
                 gathering.has_leader = false;
                 return None;
             }
