@@ -239,6 +239,10 @@ impl Store for FileStore {
         Ok(())
     }
 
+    fn begin_sync(&self, at: u64, len: u64) {
+        map::begin_writing(&self.file, at, len);
+    }
+
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }

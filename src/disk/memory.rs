@@ -400,6 +400,8 @@ impl Store for MemoryDisk {
         Ok(())
     }
 
+    fn begin_sync(&self, _at: u64, _len: u64) {}
+
     fn sync(&self) -> io::Result<()> {
         let mut inner = self.store.inner();
         if let Some(failure) = inner.change() {

@@ -18,6 +18,10 @@ pub(crate) trait Store: Send + Sync + 'static {
     /// Writes all of `bytes` at `at`. Pages that a pinned snapshot can see are never written.
     fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
 
+    /// A sync is next, after some more writes: the disk may begin with what was written to this range. Never waits for it. If it fails,
+    /// the sync says so.
+    fn begin_sync(&self, at: u64, len: u64);
+
     /// Returns once everything written before is durable, the length included.
     fn sync(&self) -> io::Result<()>;
 

@@ -18,6 +18,7 @@ pub(crate) mod durable;
 pub(crate) mod extents;
 mod free_pages;
 pub(crate) mod labels;
+mod numbering;
 mod page_set;
 mod pending;
 mod pieces;

@@ -33,6 +33,10 @@ const SLACK: u64 = 8;
 /// How many buckets a transaction keeps open; it closes them all when there are more.
 const OPEN_MAX: usize = 1024;
 
+/// How many bytes are written before the disk is told to begin with them. On a virtual disk that took a fifth off a commit of a thousand
+/// scattered puts, and a sixth off one of 32; four times as much, or a quarter, is about as good.
+const BEGIN_LEN: usize = 64 << 10;
+
 /// How many bytes are readied for growth at a time.
 const READY_LEN: u64 = 256 << 10;
 
@@ -595,22 +599,30 @@ impl WritePages {
         }
     }
 
-    /// Writes numbered pages, sealed, in as few writes as their numbers allow.
-    pub(super) fn write_numbered(&mut self, numbered: &mut [(u64, usize)]) -> Result<()> {
+    /// Writes numbered pages, sealed, in as few writes as their numbers allow. If the sync is next, the disk begins with the first of them
+    /// while the others are sealed.
+    pub(super) fn write_numbered(&mut self, numbered: &mut [(u64, usize)], is_sync_next: bool) -> Result<()> {
         numbered.sort_unstable();
         let mut written = std::mem::take(&mut self.written);
         let mut staging = std::mem::take(&mut self.writer_mut().staging);
         if staging.is_empty() {
             staging = vec![0; LARGE_LEN].into_boxed_slice();
         }
-        let mut rest = &*numbered;
+        let page_len = self.page_len();
+        let (mut rest, mut begun) = (&*numbered, 0);
         let mut result = Ok(());
         while let (Some(&(first, _)), true) = (rest.first(), result.is_ok()) {
             let in_a_row = rest.iter().zip(first..).take_while(|((no, _), expected)| no == expected);
-            let in_a_row = in_a_row.take(LARGE_LEN / self.page_len()).count();
-            let (run, more) = rest.split_at(Pieces::page_count(first, in_a_row, self.page_len()));
+            let in_a_row = in_a_row.take(LARGE_LEN / page_len).count();
+            let (run, more) = rest.split_at(Pieces::page_count(first, in_a_row, page_len));
             result = self.write_run(run, &mut written, &mut staging);
             rest = more;
+            let done = numbered.len() - rest.len();
+            if is_sync_next && !rest.is_empty() && (done - begun) * page_len >= BEGIN_LEN {
+                let (first, end) = (numbered[begun].0, numbered[done - 1].0 + 1);
+                self.shared.store.begin_sync(first * page_len as u64, (end - first) * page_len as u64);
+                begun = done;
+            }
         }
         self.writer_mut().staging = staging;
         self.written = written;
