@@ -117,9 +117,9 @@ impl Report {
 
     pub fn markdown(&self) -> String {
         let Head { date, command, rounds, machine, .. } = &self.head;
+        let plural = if *rounds == 1 { "" } else { "s" };
         let mut text = format!(
-            "`{command}` on {date}. {}, {} cores, {:.0} GiB of memory, {}, {}. Medians of {rounds} round{}, everything warm.\n\n",
-            if *rounds == 1 { "" } else { "s" },
+            "`{command}` on {date}. {}, {} cores, {:.0} GiB of memory, {}, {}. Medians of {rounds} round{plural}, everything warm.\n\n",
             machine.processor,
             machine.cores,
             machine.memory as f64 / (1u64 << 30) as f64,
