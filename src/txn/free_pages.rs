@@ -9,17 +9,16 @@ pub(crate) struct FreePages {
     pages: PageSet,
     /// The length and the first page of each extent.
     by_count: BTreeSet<(u64, u64)>,
-    page_count: u64,
 }
 
 impl FreePages {
     /// No pages yet, with room for those of a file; `None` if there is no memory for it.
     pub(crate) fn with_capacity(page_count: u64) -> Option<FreePages> {
-        Some(FreePages { pages: PageSet::with_capacity(page_count)?, by_count: BTreeSet::new(), page_count: 0 })
+        Some(FreePages { pages: PageSet::with_capacity(page_count)?, by_count: BTreeSet::new() })
     }
 
     pub(crate) fn page_count(&self) -> u64 {
-        self.page_count
+        self.pages.page_count()
     }
 
     /// The extents in order, of the part from page `from` on.
@@ -43,12 +42,10 @@ impl FreePages {
         }
         for before in self.pages.touching(extent) {
             self.by_count.remove(&(before.count, before.first));
-            self.page_count -= before.count;
         }
         change(&mut self.pages);
         for after in self.pages.touching(extent) {
             self.by_count.insert((after.count, after.first));
-            self.page_count += after.count;
         }
     }
 

@@ -14,6 +14,7 @@ pub(crate) struct PageSet {
     /// Which words are not zero.
     summary: Vec<u64>,
     extent_count: usize,
+    page_count: u64,
 }
 
 impl PageSet {
@@ -22,12 +23,16 @@ impl PageSet {
         let count = usize::try_from(page_count).ok()?.div_ceil(64);
         // Not touched before it is used.
         let zeroed = |count| u64::new_vec_zeroed(count).ok();
-        Some(PageSet { words: zeroed(count)?, summary: zeroed(count.div_ceil(64))?, extent_count: 0 })
+        Some(PageSet { words: zeroed(count)?, summary: zeroed(count.div_ceil(64))?, extent_count: 0, page_count: 0 })
     }
 
     /// How many extents the pages make up.
     pub(crate) fn extent_count(&self) -> usize {
         self.extent_count
+    }
+
+    pub(crate) fn page_count(&self) -> u64 {
+        self.page_count
     }
 
     /// Adds pages; those that are there already stay.
@@ -51,7 +56,10 @@ impl PageSet {
         let around = extent.first..extent.end() + 1;
         self.extent_count -= self.starts(around.clone());
         for (at, mask) in masks(extent.pages()) {
-            self.words[at] = change(self.words[at], mask);
+            let before = self.words[at];
+            self.words[at] = change(before, mask);
+            self.page_count -= u64::from(before.count_ones());
+            self.page_count += u64::from(self.words[at].count_ones());
             let is_empty = self.words[at] == 0;
             self.summary[at / 64] = self.summary[at / 64] & !(1 << (at % 64)) | u64::from(!is_empty) << (at % 64);
         }
@@ -204,7 +212,7 @@ mod tests {
                 assert!(set.iter_from(first).flat_map(Extent::pages).eq(model.range(first..).copied()));
                 let extents: Vec<Extent> = set.iter().collect();
                 assert!(extents.windows(2).all(|pair| pair[0].end() < pair[1].first), "extents border on each other");
-                assert_eq!(set.extent_count(), extents.len());
+                assert_eq!((set.extent_count(), set.page_count()), (extents.len(), model.len() as u64));
                 let touching = |near: &&Extent| near.end() >= extent.first && near.first <= extent.end();
                 assert!(set.touching(extent).eq(extents.iter().filter(touching).copied()));
             }

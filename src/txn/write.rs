@@ -27,7 +27,7 @@ use crate::tree::{Pages, PagesMut, Tree, delete};
 /// Pages kept back from `put`, at least, on the disk and below `Options::max_size`, so that what fills the file can still be deleted.
 const FULL_RESERVE: u64 = 24;
 
-/// The part of a file that may be free before scattered pages are taken again.
+/// The part of a file, without what is pinned, that may be free before scattered pages are taken again.
 const SLACK: u64 = 8;
 
 /// How many buckets a transaction keeps open; it closes them all when there are more.
@@ -466,7 +466,8 @@ impl WritePages {
 
     /// Takes pages at the end of the file for the sake of a long row, if little of the file is free.
     fn grow_for_row(&mut self, count: u64) -> Option<Extent> {
-        let is_little_free = self.space().free.page_count() < self.page_count / SLACK;
+        let free_count = self.space().free.page_count();
+        let is_little_free = free_count < (self.in_use() + free_count) / SLACK;
         (is_little_free && self.can_grow(count)).then(|| self.grow(count).ok())?
     }
 
@@ -507,7 +508,12 @@ impl WritePages {
     }
 
     fn zone_needed(&self) -> u64 {
-        Zone::len_for(self.page_count - self.space().usable_page_count())
+        Zone::len_for(self.in_use())
+    }
+
+    /// How many pages are in use, or about to be. Those that only pinned snapshots see are not.
+    fn in_use(&self) -> u64 {
+        self.page_count.saturating_sub(self.space().recorded().page_count())
     }
 
     fn took(&mut self, extent: Extent) {
