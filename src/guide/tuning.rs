@@ -108,9 +108,9 @@
 //!
 //! # Space
 //!
-//! The file grows in steps of an eighth, from 1 MiB to 256 MiB. Free pages are reused first. Free space at the end of the file
-//! is cut off when it is more than a step. `folio compact` writes a file anew, packed. A reader that is held for long keeps old
-//! pages: [readers](super::readers).
+//! The file grows in steps of a thirty-second, from 1 MiB to 256 MiB. Free pages are reused first. Free space at the end of the
+//! file is cut off when it is more than an eighth. `folio compact` writes a file anew, packed. A reader that is held for long
+//! keeps old pages: [readers](super::readers).
 //!
 //! [`Advice`]: crate::Advice
 //! [`Bucket`]: crate::Bucket

@@ -565,12 +565,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Cuts free space off the end of the store, if it is more than a growth step and nothing pinned reaches there (I7).
+    /// Cuts free space off the end of the store, if it is more than a step and nothing pinned reaches there (I7).
     fn cut_store(&mut self, shared: &Shared) {
         let page_len = shared.options.page_len as u64;
         let page_count = self.meta.fields().page_count;
         let needed = page_count * page_len;
-        if self.file_len - needed <= write::growth_step(needed)
+        if self.file_len - needed <= write::cut_step(needed)
             || self.durable != self.meta.txn()
             || self.history.values().any(|committed| committed.page_count > page_count)
         {

@@ -684,16 +684,28 @@ impl WritePages {
     }
 }
 
-/// How long a file of `len` bytes becomes that needs `needed`: it grows by steps of an eighth. For a transaction that began with `base_len`
-/// and adds much of that anyway it grows by little more than is needed.
+/// How long a file of `len` bytes becomes that needs `needed`. For a transaction that began with `base_len` and adds much of that anyway it
+/// grows by little more than is needed.
 fn grown_len(base_len: u64, len: u64, needed: u64) -> u64 {
     let (step, added) = (growth_step(len), needed - base_len);
     if added >= step / 4 { needed.next_multiple_of((added / 64).next_multiple_of(64 << 10)) } else { len + step }
 }
 
-/// An eighth, between 1 and 256 MiB.
-pub(super) fn growth_step(len: u64) -> u64 {
-    (len / 8).clamp(1 << 20, 256 << 20).next_multiple_of(64 << 10)
+/// By how much a file of `len` bytes grows: a thirty-second. With an eighth, most of what held snapshots cost beyond their pages was room
+/// that nothing had asked for yet.
+fn growth_step(len: u64) -> u64 {
+    step(len / 32)
+}
+
+/// How much may be free at the end of a file of `len` bytes before it is cut off: more than it grows by, so that it does not grow and
+/// shrink in turns.
+pub(super) fn cut_step(len: u64) -> u64 {
+    step(len / 8)
+}
+
+/// A step of `len` bytes or so, between 1 and 256 MiB.
+fn step(len: u64) -> u64 {
+    len.clamp(1 << 20, 256 << 20).next_multiple_of(64 << 10)
 }
 
 impl LogSpace for WritePages {
