@@ -362,7 +362,7 @@ pub(crate) fn remove(page: &mut [u8], i: usize) {
 }
 
 /// Splits `left`, which has no room for a new child before slot `i`, into itself and the empty page `right`; returns the
-/// separator between the two. `at_edge`: the child goes behind the last one of the tree, so `left` stays full.
+/// separator between the two. `at_edge`: the child goes behind the last one of the tree, so `left` stays as full as it may.
 pub(crate) fn split(
     left: &mut [u8],
     right: &mut [u8],
@@ -375,7 +375,7 @@ pub(crate) fn split(
     let mut children = Children::take(left);
     children.insert(i, separator, no, entry_count);
     let count = children.len();
-    let cut = if at_edge { count - 2 } else { children.middle(left.len()) };
+    let cut = if at_edge { children.edge(left.len()) } else { children.middle(left.len()) };
     children.build(cut..count, right);
     children.build(0..cut, left);
     children.key(cut).to_vec()
@@ -484,8 +484,8 @@ impl Children {
         &first[..common_prefix_len(first, self.key(range.end - 1))]
     }
 
-    /// The end of the longest range from `start` on that makes a page of at most `len_max` bytes: of two children at least, and it
-    /// leaves not just one.
+    /// The end of the range from `start` on to make a page of: about the longest one of at most `len_max` bytes. It has two children at
+    /// least, and leaves not just one.
     pub(crate) fn fitting(&self, start: usize, len_max: usize) -> usize {
         let count = self.len();
         let mut end = (start + 2).min(count);
@@ -500,7 +500,22 @@ impl Children {
             }
             end += 1;
         }
-        if end + 1 == count && end > start + 2 { end - 1 } else { end }
+        if end == count {
+            return end;
+        }
+        if end + 1 == count && end > start + 2 {
+            end -= 1;
+        }
+        self.near(end, start + (end - start).div_ceil(2).max(2)..end)
+    }
+
+    /// Where to cut in place of `cut`: in `range`, where the separator is shorter and has less in common with the one before it, by a head
+    /// or more together. Both sides have more in common with their likes then, so that less of their separators is stored and fewer heads
+    /// are equal; and so has the page above. (For the separator: Bayer and Unterauer, Prefix B-Trees.)
+    fn near(&self, cut: usize, range: Range<usize>) -> usize {
+        let cost = |i: usize| self.key(i).len() + common_prefix_len(self.key(i - 1), self.key(i));
+        let best = range.min_by_key(|&i| (cost(i), i.abs_diff(cut)));
+        best.filter(|&i| cost(i) + HEAD_LEN <= cost(cut)).unwrap_or(cut)
     }
 
     /// How long a page of the children in `range` is.
@@ -527,10 +542,14 @@ impl Children {
         }
     }
 
-    /// The cut that leaves both sides nearest in length, among those where both fit.
+    /// Whether both sides of a cut fit pages.
+    fn fits(&self, cut: usize, page_len: usize) -> bool {
+        self.built_len(0..cut) <= page_len && self.built_len(cut..self.len()) <= page_len
+    }
+
+    /// A cut that leaves both sides about equal in length.
     fn middle(&self, page_len: usize) -> usize {
         let count = self.len();
-        let fits = |cut: &usize| self.built_len(0..*cut) <= page_len && self.built_len(*cut..count) <= page_len;
         let total: usize = (0..count).map(|i| self.key(i).len() + COUNT_LEN + SLOT_LEN).sum();
         let mut left = 0;
         let mut lean = Vec::with_capacity(count);
@@ -539,7 +558,17 @@ impl Children {
             left += self.key(i).len() + COUNT_LEN + SLOT_LEN;
         }
         lean.sort();
-        lean.iter().map(|(_, cut)| *cut).filter(|cut| (1..count).contains(cut)).find(fits).expect("halves fit")
+        let cuts = lean.iter().map(|(_, cut)| *cut).filter(|cut| (1..count).contains(cut));
+        let even = cuts.into_iter().find(|&cut| self.fits(cut, page_len)).expect("halves fit");
+        let near = self.near(even, (count / 3).max(2)..count - count / 3);
+        if self.fits(near, page_len) { near } else { even }
+    }
+
+    /// A cut that leaves few children on the right, two at least.
+    fn edge(&self, page_len: usize) -> usize {
+        let last = self.len() - 2;
+        let near = self.near(last, self.len().div_ceil(2).max(2)..last);
+        if self.fits(near, page_len) { near } else { last }
     }
 }
 
@@ -615,6 +644,36 @@ mod tests {
         model[1..].iter().take_while(|(separator, ..)| separator.as_slice() <= key).count()
     }
 
+    /// Keys in two groups, `boundary` of a hundred children's in the first.
+    fn grouped(boundary: usize) -> Children {
+        let mut children = Children::default();
+        for n in 0..100 {
+            let group = if n < boundary { "hosts/alpha" } else { "hosts/beta" };
+            children.push(if n == 0 { "" } else { group }.as_bytes(), PageNo::new(n as u64), 1);
+            let key = format!("/{:06}", n * 7919 % 1000 + n * 1000);
+            children.keys.extend_from_slice(if n == 0 { "" } else { &key }.as_bytes());
+            children.items[n].0.end = children.keys.len();
+        }
+        children
+    }
+
+    #[test]
+    fn cuts_come_where_groups_of_keys_end() {
+        for boundary in 34..=66 {
+            assert_eq!(grouped(boundary).middle(4096), boundary);
+        }
+        for boundary in 50..=98 {
+            assert_eq!(grouped(boundary).edge(4096), boundary);
+        }
+        for boundary in 30..=50 {
+            assert_eq!(grouped(boundary).fitting(0, 2000), boundary);
+        }
+        // Not where that leaves a page with little in it.
+        assert!((49..=51).contains(&grouped(10).middle(4096)));
+        assert_eq!(grouped(40).edge(4096), 98);
+        assert!(grouped(20).fitting(0, 2000) > 40);
+    }
+
     #[test]
     fn edits_agree_with_a_sorted_vec() {
         for seed in 0..60 {
@@ -641,7 +700,8 @@ mod tests {
                     } else {
                         let mut right = page.clone();
                         right[HEADER_LEN..].fill(0);
-                        let separator = split(&mut page, &mut right, i, &key, PageNo::new(no), no * 10, false);
+                        let at_edge = i == model.len();
+                        let separator = split(&mut page, &mut right, i, &key, PageNo::new(no), no * 10, at_edge);
                         model.insert(i, (key, no, no * 10));
                         verify(&right).unwrap();
                         let mut halves = content(&page);
