@@ -69,6 +69,20 @@ fn slots_start(prefix_len: usize) -> usize {
     HEADER_LEN + prefix_len.next_multiple_of(8)
 }
 
+/// A separator as it is stored: the prefix of its page, and the rest.
+#[derive(Clone, Copy)]
+pub(crate) struct Separator<'a> {
+    prefix: &'a [u8],
+    suffix: &'a [u8],
+}
+
+impl Separator<'_> {
+    pub(crate) fn cmp_key(&self, key: &[u8]) -> Ordering {
+        let (start, end) = key.split_at(self.prefix.len().min(key.len()));
+        self.prefix.cmp(start).then_with(|| self.suffix.cmp(end))
+    }
+}
+
 /// A branch to be read.
 #[derive(Clone, Copy)]
 pub(crate) struct Branch<'a> {
@@ -158,8 +172,14 @@ impl<'a> Branch<'a> {
 
     /// The separator before child `i`, whole; child 0 has none.
     pub(crate) fn separator(&self, i: usize) -> Result<'a, Vec<u8>> {
+        let Separator { prefix, suffix } = self.stored_separator(i)?;
+        Ok([prefix, suffix].concat())
+    }
+
+    /// The same, as it is stored.
+    pub(crate) fn stored_separator(&self, i: usize) -> Result<'a, Separator<'a>> {
         let (_, suffix) = self.record(i)?;
-        Ok(if i == 0 { Vec::new() } else { [self.prefix, suffix].concat() })
+        Ok(if i == 0 { Separator { prefix: &[], suffix: &[] } } else { Separator { prefix: self.prefix, suffix } })
     }
 
     /// The child that `key` belongs to.
@@ -672,6 +692,18 @@ mod tests {
         assert!((49..=51).contains(&grouped(10).middle(4096)));
         assert_eq!(grouped(40).edge(4096), 98);
         assert!(grouped(20).fitting(0, 2000) > 40);
+    }
+
+    #[test]
+    fn separators_compare_as_keys() {
+        fn property(key: Vec<u8>, prefix: Vec<u8>, suffix: Vec<u8>) -> bool {
+            let separator = Separator { prefix: &prefix, suffix: &suffix };
+            let whole = [prefix.clone(), suffix.clone()].concat();
+            let keys =
+                [key.clone(), whole.clone(), [&whole[..], &key].concat(), [&prefix[..], &key].concat(), prefix.clone()];
+            keys.iter().all(|key| separator.cmp_key(key) == whole.cmp(key))
+        }
+        quickcheck::quickcheck(property as fn(Vec<u8>, Vec<u8>, Vec<u8>) -> bool);
     }
 
     #[test]

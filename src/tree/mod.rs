@@ -340,13 +340,14 @@ impl Path {
             let branch = Branch::view(pages.page(self.nos[step])?, level_at(step))?;
             let slot = self.slot(step);
             if lower.is_none() && slot > 0 {
-                lower = Some(branch.separator(slot)?);
+                lower = Some(branch.stored_separator(slot)?);
             }
             if upper.is_none() && slot + 1 < branch.len() {
-                upper = Some(branch.separator(slot + 1)?);
+                upper = Some(branch.stored_separator(slot + 1)?);
             }
         }
-        let is_in_place = lower.is_none_or(|lower| lower[..] <= *first) && upper.is_none_or(|upper| *last < upper[..]);
+        let is_in_place = lower.is_none_or(|lower| lower.cmp_key(&first).is_le())
+            && upper.is_none_or(|upper| upper.cmp_key(&last).is_gt());
         if is_in_place {
             Ok(())
         } else {
