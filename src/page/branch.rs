@@ -529,13 +529,13 @@ impl Children {
         self.near(end, start + (end - start).div_ceil(2).max(2)..end)
     }
 
-    /// Where to cut in place of `cut`: in `range`, where the separator is shorter and has less in common with the one before it, by a head
-    /// or more together. Both sides have more in common with their likes then, so that less of their separators is stored and fewer heads
+    /// Where to cut in place of `cut`: in `range`, where the separator is shorter and has less in common with the one before it, by two
+    /// heads or more together. Both sides have more in common with their likes then, so that less of their separators is stored and fewer heads
     /// are equal; and so has the page above. (For the separator: Bayer and Unterauer, Prefix B-Trees.)
     fn near(&self, cut: usize, range: Range<usize>) -> usize {
         let cost = |i: usize| self.key(i).len() + common_prefix_len(self.key(i - 1), self.key(i));
         let best = range.min_by_key(|&i| (cost(i), i.abs_diff(cut)));
-        best.filter(|&i| cost(i) + HEAD_LEN <= cost(cut)).unwrap_or(cut)
+        best.filter(|&i| cost(i) + 2 * HEAD_LEN <= cost(cut)).unwrap_or(cut)
     }
 
     /// How long a page of the children in `range` is.
@@ -668,7 +668,7 @@ mod tests {
     fn grouped(boundary: usize) -> Children {
         let mut children = Children::default();
         for n in 0..100 {
-            let group = if n < boundary { "hosts/alpha" } else { "hosts/beta" };
+            let group = if n < boundary { "hosts/alpha/page" } else { "hosts/beta/page" };
             children.push(if n == 0 { "" } else { group }.as_bytes(), PageNo::new(n as u64), 1);
             let key = format!("/{:06}", n * 7919 % 1000 + n * 1000);
             children.keys.extend_from_slice(if n == 0 { "" } else { &key }.as_bytes());
