@@ -32,7 +32,7 @@ pub(crate) mod write;
 mod written;
 mod zone;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, ThreadId};
@@ -659,23 +659,27 @@ impl Drop for Seat<'_> {
 /// One writer at a time; those who wait are served in the order in which they came.
 struct WriterLock {
     queue: Mutex<Queue>,
-    turn: Condvar,
 }
 
 struct Queue {
-    next: u64,
-    serving: u64,
+    /// Present while nobody has it and nobody is about to.
     writer: Option<Box<Writer>>,
     /// The thread that took the writer, if one has it.
     holder: Option<ThreadId>,
+    /// Those who wait. Each is woken alone: to wake all of them, of whom one may go on, takes longer than a commit.
+    waiting: VecDeque<Arc<Turn>>,
+}
+
+/// What one who waits for the writer is handed it through.
+#[derive(Default)]
+struct Turn {
+    writer: Mutex<Option<Box<Writer>>>,
+    has_come: Condvar,
 }
 
 impl WriterLock {
     fn new(writer: Box<Writer>) -> WriterLock {
-        WriterLock {
-            queue: Mutex::new(Queue { next: 0, serving: 0, writer: Some(writer), holder: None }),
-            turn: Condvar::new(),
-        }
+        WriterLock { queue: Mutex::new(Queue { writer: Some(writer), holder: None, waiting: VecDeque::new() }) }
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -685,29 +689,52 @@ impl WriterLock {
 
     fn lock(&self, wait: bool) -> Option<Box<Writer>> {
         let mut queue = self.queue();
-        if !wait && (queue.next != queue.serving || queue.writer.is_none()) {
+        if let Some(writer) = queue.writer.take() {
+            queue.holder = Some(thread::current().id());
+            return Some(writer);
+        }
+        if !wait {
             return None;
         }
-        let ticket = queue.next;
-        queue.next += 1;
-        loop {
-            if queue.serving == ticket
-                && let Some(writer) = queue.writer.take()
-            {
-                queue.holder = Some(thread::current().id());
-                return Some(writer);
-            }
-            queue = self.turn.wait(queue).unwrap_or_else(PoisonError::into_inner);
-        }
+        let turn = Arc::new(Turn::default());
+        queue.waiting.push_back(Arc::clone(&turn));
+        drop(queue);
+        let writer = turn.wait();
+        self.queue().holder = Some(thread::current().id());
+        Some(writer)
     }
 
     fn unlock(&self, writer: Box<Writer>) {
         let mut queue = self.queue();
-        queue.writer = Some(writer);
         queue.holder = None;
-        queue.serving += 1;
+        let Some(next) = queue.waiting.pop_front() else {
+            queue.writer = Some(writer);
+            return;
+        };
         drop(queue);
-        self.turn.notify_all();
+        next.give(writer);
+    }
+}
+
+impl Turn {
+    fn writer(&self) -> MutexGuard<'_, Option<Box<Writer>>> {
+        // Nothing panics while it is held.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn give(&self, writer: Box<Writer>) {
+        *self.writer() = Some(writer);
+        self.has_come.notify_one();
+    }
+
+    fn wait(&self) -> Box<Writer> {
+        let mut writer = self.writer();
+        loop {
+            match writer.take() {
+                Some(writer) => return writer,
+                None => writer = self.has_come.wait(writer).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
     }
 }
 
