@@ -267,3 +267,31 @@ fn scattered_puts_write_their_branches_in_one_part_of_the_file() -> Result<()> {
     }
     Ok(())
 }
+
+/// A transaction whose dirty pages come to their limit packs them first: what fits then is written once, and into full pages.
+#[test]
+fn a_random_load_at_the_limit_is_packed_before_it_spills() -> Result<()> {
+    const ENTRIES: usize = 8_000;
+    let mut keys: Vec<u32> = (0..ENTRIES as u32).collect();
+    fastrand::Rng::with_seed(1).shuffle(&mut keys);
+    let load = |dirty_limit: usize| -> Result<(u64, u64)> {
+        let db = Options::new().dirty_limit(dirty_limit).open_in_memory()?;
+        db.exec(|txn| {
+            let mut b = txn.bucket_mut("b")?;
+            keys.iter().try_for_each(|key| b.put(key.to_be_bytes(), [1; 400]))
+        })?;
+        assert_sound(&db);
+        let stats = db.stats()?;
+        Ok((stats.bytes_written, stats.page_count))
+    };
+    let (written, pages) = load(usize::MAX)?;
+    // A little less than what it takes unpacked.
+    let (packed, full) = load(ENTRIES * 600)?;
+    assert!(
+        packed < written / 20 * 21 && full < pages / 20 * 21,
+        "{packed} and {written} bytes, {full} and {pages} pages"
+    );
+    let (spilled, loose) = load(ENTRIES * 100)?;
+    assert!(spilled > 2 * written && loose < pages * 3 / 2, "{spilled} and {written} bytes, {loose} and {pages} pages");
+    Ok(())
+}

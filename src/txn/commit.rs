@@ -84,6 +84,15 @@ pub(super) fn commit(txn: &mut WriteTxn, durability: Durability) -> Result<TxnId
     Ok(fields.txn)
 }
 
+/// Packs the trees of the buckets.
+pub(super) fn pack_buckets(txn: &mut WriteTxn) -> Result<()> {
+    changed(txn).into_iter().try_for_each(|i| {
+        let bucket = &mut txn.buckets[i];
+        bucket.finger.forget();
+        pack::pack(&mut bucket.tree, &mut txn.pages)
+    })
+}
+
 /// Writes out all dirty pages, so that they are in the file and no longer in memory: those of the trees as they are, and as they are
 /// at each savepoint. They stay the transaction's own: a page that is changed again becomes dirty again, and its place in the file free.
 pub(super) fn spill(txn: &mut WriteTxn) -> Result<()> {
@@ -127,10 +136,8 @@ fn changed(txn: &WriteTxn) -> Vec<usize> {
 
 /// Packs the trees of the buckets, and numbers the dirty pages of all trees; the catalog comes last, since it holds the roots of the others.
 fn number_all(txn: &mut WriteTxn) -> Result<Vec<(u64, usize)>> {
+    pack_buckets(txn)?;
     let changed = changed(txn);
-    for &i in &changed {
-        pack::pack(&mut txn.buckets[i].tree, &mut txn.pages)?;
-    }
     // Recorded once for the shape of the catalog, which decides how many pages there are, and once for the roots.
     record_roots(txn, &changed)?;
     let trees: Vec<Tree> = changed.iter().map(|&i| txn.buckets[i].tree).chain([txn.catalog]).collect();

@@ -306,14 +306,20 @@ impl WriteTxn {
         result
     }
 
-    /// Keeps the dirty pages within their limit: writes them all out, where they stay until they are changed again.
+    /// Keeps the dirty pages within their limit: packs them, and writes them all out if that is not enough. In the file they stay until
+    /// they are changed again.
     pub(crate) fn make_room(&mut self) -> Result<()> {
-        let limit = self.pages.shared.options.dirty_limit;
-        if self.pages.dirty().len() * self.pages.page_len() <= limit {
+        let limit = self.pages.shared.options.dirty_limit / self.pages.page_len();
+        if self.pages.dirty().len() <= limit {
             return Ok(());
         }
         self.pages.shared.check_process()?;
-        self.change(commit::spill)
+        self.change(|txn| {
+            commit::pack_buckets(txn)?;
+            // Where keys come at random, packed pages are soon as many as before, and to pack again and again would take longer than to write.
+            let is_enough = txn.pages.dirty().len() <= limit / 8 * 7;
+            if is_enough { Ok(()) } else { commit::spill(txn) }
+        })
     }
 
     pub(crate) fn page_len(&self) -> usize {
