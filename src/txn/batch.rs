@@ -19,6 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Shared;
+use super::handoff::Handoff;
 use super::write::WriteTxn;
 use crate::error::{Error, Result};
 use crate::options::Durability;
@@ -56,11 +57,7 @@ struct Job {
 }
 
 /// What the thread that brought a closure waits for.
-#[derive(Default)]
-struct Ticket {
-    told: Mutex<Option<Told>>,
-    is_told: Condvar,
-}
+type Ticket = Handoff<Told>;
 
 enum Told {
     /// What became of the batch in which the closure ran.
@@ -142,7 +139,7 @@ impl Batches {
             }
         };
         for ticket in served {
-            ticket.tell(Told::Settled(match &done {
+            ticket.give(Told::Settled(match &done {
                 Ok(Ok(id)) => Ok(*id),
                 Ok(Err(error)) => Err(error.duplicate()),
                 Err(_) => Err(Error::Failed),
@@ -165,7 +162,7 @@ impl Batches {
             }
             if txn.is_broken {
                 // The others hear that it is, and this one what its closure has answered: why.
-                job.ticket.tell(Told::Settled(Ok(txn.id())));
+                job.ticket.give(Told::Settled(Ok(txn.id())));
             } else {
                 served.push(job.ticket);
             }
@@ -186,7 +183,7 @@ impl Batches {
         loop {
             match gathering.waiting.front() {
                 Some(next) if is_broken => {
-                    next.ticket.tell(Told::Lead);
+                    next.ticket.give(Told::Lead);
                     return None;
                 }
                 Some(_) => return gathering.waiting.pop_front(),
@@ -211,29 +208,6 @@ impl Batches {
         let jobs = std::mem::take(&mut gathering.waiting);
         // Closures are dropped at the very end: what they own may do anything then, even come here again.
         drop(gathering);
-        jobs.iter().for_each(|job| job.ticket.tell(Told::Settled(Err(error.duplicate()))));
-    }
-}
-
-impl Ticket {
-    fn told(&self) -> MutexGuard<'_, Option<Told>> {
-        // Nothing panics while it is held.
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn tell(&self, what: Told) {
-        *self.told() = Some(what);
-        self.is_told.notify_one();
-    }
-
-    /// Waits to be told something.
-    fn wait(&self) -> Told {
-        let mut told = self.told();
-        loop {
-            match told.take() {
-                Some(what) => return what,
-                None => told = self.is_told.wait(told).unwrap_or_else(PoisonError::into_inner),
-            }
-        }
+        jobs.iter().for_each(|job| job.ticket.give(Told::Settled(Err(error.duplicate()))));
     }
 }

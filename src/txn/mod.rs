@@ -17,6 +17,7 @@ pub(crate) mod dirty;
 pub(crate) mod durable;
 pub(crate) mod extents;
 mod free_pages;
+mod handoff;
 pub(crate) mod labels;
 mod numbering;
 mod page_set;
@@ -26,16 +27,17 @@ pub(crate) mod read;
 pub(crate) mod readers;
 pub(crate) mod recover;
 pub(crate) mod savepoint;
+pub(crate) mod seat;
 pub(crate) mod space;
 mod sync;
 pub(crate) mod write;
 mod written;
 mod zone;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::thread::{self, ThreadId};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use batch::Batches;
@@ -45,6 +47,7 @@ use labels::Labels;
 use pending::HeldPages;
 use pieces::Pieces;
 use readers::Readers;
+use seat::{Seat, WriterLock};
 use space::Space;
 
 use crate::disk::map::{self, ForkGuard, Map};
@@ -281,14 +284,13 @@ impl Shared {
         if self.options.read_only {
             return Err(Error::ReadOnly);
         }
-        let Some(writer) = self.writer.lock(wait) else { return Ok(None) };
-        let seat = Seat { lock: &self.writer, writer: Some(writer) };
+        let Some(seat) = self.writer.lock(wait) else { return Ok(None) };
         if self.failed.load(Ordering::Acquire) { Err(Error::Failed) } else { Ok(Some(seat)) }
     }
 
     /// Whether the write transaction that is running began in this thread.
     fn is_writing(&self) -> bool {
-        self.writer.queue().holder == Some(thread::current().id())
+        self.writer.is_held_here()
     }
 
     pub(crate) fn unlock_writer(&self, writer: Box<Writer>) {
@@ -326,11 +328,10 @@ impl Shared {
                 return Ok(known);
             }
             self.check_process()?;
-            let Some(writer) = self.writer.lock(false) else {
+            let Some(seat) = self.writer.lock(false) else {
                 thread::sleep(LOAD_POLL);
                 continue;
             };
-            let seat = Seat { lock: &self.writer, writer: Some(writer) };
             // Nobody has come and gone meanwhile.
             if known().is_none() {
                 return own(&seat);
@@ -341,8 +342,7 @@ impl Shared {
     /// The pages that are pending in the snapshot of `txn`: `None` if that is no longer the current one. While a write transaction
     /// runs, they are not to be known, and there are none.
     pub(crate) fn pending(&self, txn: TxnId) -> Option<Vec<Extent>> {
-        let Some(writer) = self.writer.lock(false) else { return Some(Vec::new()) };
-        let seat = Seat { lock: &self.writer, writer: Some(writer) };
+        let Some(seat) = self.writer.lock(false) else { return Some(Vec::new()) };
         let is_current = seat.meta.txn() == txn;
         is_current.then(|| seat.space.as_ref().map_or_else(Vec::new, |space| space.pending.extents().collect()))
     }
@@ -618,123 +618,6 @@ impl Writer {
     fn is_sync_due(&self, options: &Settings) -> bool {
         let is_late = |interval| self.synced_at.elapsed() >= interval;
         self.unsynced_len >= options.sync_bytes || options.sync_interval.is_some_and(is_late)
-    }
-}
-
-/// The writer's state in the hands of whoever has the seat, which is given up when this is dropped.
-pub(crate) struct Seat<'a> {
-    lock: &'a WriterLock,
-    writer: Option<Box<Writer>>,
-}
-
-impl Seat<'_> {
-    /// Keeps the seat beyond the life of this. `Shared::unlock_writer` gives it up.
-    fn take(mut self) -> Box<Writer> {
-        self.writer.take().expect("present until the drop")
-    }
-}
-
-impl std::ops::Deref for Seat<'_> {
-    type Target = Writer;
-
-    fn deref(&self) -> &Writer {
-        self.writer.as_ref().expect("present until the drop")
-    }
-}
-
-impl std::ops::DerefMut for Seat<'_> {
-    fn deref_mut(&mut self) -> &mut Writer {
-        self.writer.as_mut().expect("present until the drop")
-    }
-}
-
-impl Drop for Seat<'_> {
-    fn drop(&mut self) {
-        if let Some(writer) = self.writer.take() {
-            self.lock.unlock(writer);
-        }
-    }
-}
-
-/// One writer at a time; those who wait are served in the order in which they came.
-struct WriterLock {
-    queue: Mutex<Queue>,
-}
-
-struct Queue {
-    /// Present while nobody has it and nobody is about to.
-    writer: Option<Box<Writer>>,
-    /// The thread that took the writer, if one has it.
-    holder: Option<ThreadId>,
-    /// Those who wait. Each is woken alone: to wake all of them, of whom one may go on, takes longer than a commit.
-    waiting: VecDeque<Arc<Turn>>,
-}
-
-/// What one who waits for the writer is handed it through.
-#[derive(Default)]
-struct Turn {
-    writer: Mutex<Option<Box<Writer>>>,
-    has_come: Condvar,
-}
-
-impl WriterLock {
-    fn new(writer: Box<Writer>) -> WriterLock {
-        WriterLock { queue: Mutex::new(Queue { writer: Some(writer), holder: None, waiting: VecDeque::new() }) }
-    }
-
-    fn queue(&self) -> MutexGuard<'_, Queue> {
-        // Nothing panics while it is held.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock(&self, wait: bool) -> Option<Box<Writer>> {
-        let mut queue = self.queue();
-        if let Some(writer) = queue.writer.take() {
-            queue.holder = Some(thread::current().id());
-            return Some(writer);
-        }
-        if !wait {
-            return None;
-        }
-        let turn = Arc::new(Turn::default());
-        queue.waiting.push_back(Arc::clone(&turn));
-        drop(queue);
-        let writer = turn.wait();
-        self.queue().holder = Some(thread::current().id());
-        Some(writer)
-    }
-
-    fn unlock(&self, writer: Box<Writer>) {
-        let mut queue = self.queue();
-        queue.holder = None;
-        let Some(next) = queue.waiting.pop_front() else {
-            queue.writer = Some(writer);
-            return;
-        };
-        drop(queue);
-        next.give(writer);
-    }
-}
-
-impl Turn {
-    fn writer(&self) -> MutexGuard<'_, Option<Box<Writer>>> {
-        // Nothing panics while it is held.
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn give(&self, writer: Box<Writer>) {
-        *self.writer() = Some(writer);
-        self.has_come.notify_one();
-    }
-
-    fn wait(&self) -> Box<Writer> {
-        let mut writer = self.writer();
-        loop {
-            match writer.take() {
-                Some(writer) => return writer,
-                None => writer = self.has_come.wait(writer).unwrap_or_else(PoisonError::into_inner),
-            }
-        }
     }
 }
 
