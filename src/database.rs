@@ -236,7 +236,8 @@ impl Database {
     ///
     /// One of the threads runs the closures of all, so they own what they need. Each sees what the ones before it in the same
     /// commit did. One that answers `Err` or panics takes back what it did itself, and nothing else, and it is its own caller that
-    /// hears of it. Alone, it is a [`Database::exec`].
+    /// hears of it. Alone, it is a [`Database::exec`]. Where handles of different durability share a commit, it is durable.
+    /// A closure must not begin another write transaction: it would wait for itself.
     ///
     /// ```
     /// # let db = folio::Database::in_memory()?;
@@ -367,7 +368,7 @@ impl Database {
     ///
     /// ```
     /// # use folio::{Durability, Options};
-    /// # let db = Options::new().durability(Durability::Relaxed).open_in_memory()?;
+    /// let db = Options::new().durability(Durability::Relaxed).open_in_memory()?;
     /// let id = db.exec(|txn| {
     ///     txn.bucket_mut("orders")?.put("1", "paid")?;
     ///     Ok(txn.id())
@@ -380,8 +381,8 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`Error::NotCommitted`] if there is no such transaction yet: an id that [`WriteTxn::id`] foretold and that came to nothing.
-    /// [`Error::WriteTxnOpen`] if this thread has begun the write transaction that is running. [`Error::Io`] if the sync fails, and
+    /// [`Error::NotCommitted`] if there is no such transaction yet: an id that [`WriteTxn::id`] foretold and that has come to nothing so
+    /// far. [`Error::WriteTxnOpen`] if `id` is committed and not durable, and this thread has begun the write transaction that is running. [`Error::Io`] if the sync fails, and
     /// [`Error::Failed`] if it failed in another thread: then what is not durable may never be. Those of [`Database::sync`].
     pub fn wait_durable(&self, id: TxnId) -> Result<()> {
         if self.durable_id() < id {
@@ -602,7 +603,8 @@ pub struct Stats {
     pub txn_id: TxnId,
     /// The newest snapshot that is durable for certain. See [`Database::durable_id`].
     pub durable_id: TxnId,
-    /// The number of read transactions. [`Database::snapshots`] tells who they are.
+    /// The number of read transactions that are open, also where several have pinned one snapshot. [`Database::snapshots`] tells who
+    /// they are.
     pub pinned_snapshots: u64,
     /// The oldest snapshot that a read transaction pins.
     pub oldest_pinned: Option<TxnId>,

@@ -179,7 +179,10 @@ impl fmt::Display for Error {
             }
             Error::InvalidOption { option, why } => write!(f, "option {option}: {why}"),
             Error::KeyTooLong { len, max } => {
-                write!(f, "key of {len} bytes is too long; the limit at this page size is {max}")
+                write!(
+                    f,
+                    "key of {len} bytes is too long; the limit is {max}, and higher in a database of larger pages"
+                )
             }
             Error::ValueTooLong { len, max } => write!(f, "value of {len} bytes is too long; the limit is {max}"),
             Error::BucketName { len, max } => {

@@ -64,9 +64,11 @@
 //! | key | 0 to 1,984 bytes at 4 KiB pages, 4,032 at 8, 8,128 at 16, 16,320 at 32, 32,704 at 64 |
 //! | value | 0 bytes to 1 TiB |
 //! | bucket name | 1 to 255 bytes of UTF-8 |
-//! | file | 2^40 pages: 4 PiB at 4 KiB |
-//! | readers | no limit |
-//! | writers | one at a time |
+//! | file | 2^40 pages: 4 PiB at 4 KiB; and no more than half of the address space, since the map keeps room to grow |
+//! | readers | no limit, in any threads |
+//! | writers | one at a time; others wait in line, or work optimistically and wait only to commit |
+//! | savepoints | to any depth |
+//! | processes | one that writes, or any number that only read |
 //!
 //! # The source in reading order
 //!

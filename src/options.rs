@@ -141,7 +141,8 @@ impl Options {
         self
     }
 
-    /// The size in bytes that the file never exceeds. A transaction that needs more gets [`Error::Full`]. Default: no limit.
+    /// The size in bytes that the file never exceeds. A transaction that needs more gets [`Error::Full`]. Default: no limit. At least 64
+    /// pages.
     pub fn max_size(mut self, max_size: u64) -> Options {
         self.max_size = max_size;
         self
@@ -229,7 +230,8 @@ impl Options {
             ("dirty_limit", self.dirty_limit == defaults.dirty_limit || dirty_limit == others.dirty_limit),
             ("verify", [defaults.verify, others.verify].contains(&self.verify)),
         ];
-        let why = "this process has the database open with another value";
+        let why =
+            "this process has the database open with another value; leave the option out, or close the database first";
         match agrees.into_iter().find(|(_, agrees)| !agrees) {
             Some((option, _)) => Err(Error::InvalidOption { option, why }),
             None => Ok(()),
@@ -240,10 +242,10 @@ impl Options {
         let page_len = crate::page::meta::check_page_len(u64::from(self.page_size))?;
         let invalid = |option, why| Err(Error::InvalidOption { option, why });
         if self.dirty_limit < DIRTY_PAGES_MIN * page_len {
-            return invalid("dirty_limit", "needs room for at least 64 pages");
+            return invalid("dirty_limit", "give it room for 64 pages at least: 256 KiB at pages of 4 KiB");
         }
         if self.max_size < 64 * page_len as u64 {
-            return invalid("max_size", "needs room for at least 64 pages");
+            return invalid("max_size", "give it room for 64 pages at least: 256 KiB at pages of 4 KiB");
         }
         Ok(())
     }

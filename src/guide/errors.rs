@@ -1,6 +1,6 @@
 //! Errors: what each one means, and what to do next.
 //!
-//! There is one error type, [`Error`]. Its message is one line that says what to do. It is `non_exhaustive`: a `match` needs a
+//! There is one error type, [`Error`]. Its message is one line that says what is wrong and, where that is not plain, what to do. It is `non_exhaustive`: a `match` needs a
 //! last arm.
 //!
 //! # What is not an error
@@ -81,7 +81,7 @@
 //! let db = Database::in_memory().unwrap();
 //! assert_eq!(save(&db, "a", b"1"), Ok(()));
 //! let message = save(&db, &"a".repeat(5000), b"1").unwrap_err();
-//! assert_eq!(message, "not saved: key of 5000 bytes is too long; the limit at this page size is 1984");
+//! assert_eq!(message, "not saved: key of 5000 bytes is too long; the limit is 1984, and higher in a database of larger pages");
 //! ```
 //!
 //! # Damage, found and told

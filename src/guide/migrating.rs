@@ -101,17 +101,24 @@
 //! to an earlier commit, hold its snapshot and put back what differs:
 //!
 //! ```
-//! use folio::Change;
+//! use folio::{BucketChange, Change};
 //! # fn main() -> folio::Result<()> {
 //! # let db = folio::Database::in_memory()?;
 //! # db.exec(|txn| txn.bucket_mut("a")?.put("k", "good"))?;
 //! let good = db.begin_read()?;
-//! db.exec(|txn| txn.bucket_mut("a")?.put("k", "bad"))?;
+//! db.exec(|txn| {
+//!     txn.bucket_mut("b")?.put("k", "bad")?;
+//!     txn.bucket_mut("a")?.put("k", "bad")
+//! })?;
 //!
 //! let now = db.begin_read()?;
 //! db.exec(|txn| {
 //!     for bucket in now.diff(&good)? { // what would make `good` of `now`
 //!         let bucket = bucket?;
+//!         if bucket.kind() == BucketChange::Dropped {
+//!             txn.drop_bucket(bucket.name())?;
+//!             continue;
+//!         }
 //!         let mut into = txn.bucket_mut(bucket.name())?;
 //!         for change in bucket {
 //!             match change? {
@@ -122,7 +129,9 @@
 //!     }
 //!     Ok(())
 //! })?;
-//! assert_eq!(db.begin_read()?.bucket("a")?.expect("it is there").get("k")?, Some(&b"good"[..]));
+//! let back = db.begin_read()?;
+//! assert_eq!(back.bucket("a")?.expect("it is there").get("k")?, Some(&b"good"[..]));
+//! assert!(back.bucket("b")?.is_none());
 //! # Ok(())
 //! # }
 //! ```

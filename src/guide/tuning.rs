@@ -72,9 +72,10 @@
 //!   a page. [`append`] does the same, and refuses a key that is out of order. Random input splits pages in two; those that lie
 //!   side by side are packed when they are committed, so a load in one transaction that fits [`dirty_limit`] leaves its pages up
 //!   to nine tenths full.
-//! - **[`dirty_limit`]**: a transaction with more changed pages than this writes them out and goes on. Give a large random load
-//!   as much memory as you can spare, since pages that are written out and changed again are written twice. A small limit
-//!   bounds memory.
+//! - **[`dirty_limit`]**: a transaction with more changed pages than this writes them out and goes on. A load in order of key writes
+//!   each page once, whatever the limit. Give a load in random order as much memory as you can spare, or sort it: a page that was
+//!   written out and is changed again is written again, each time. 500,000 entries of 158 bytes in random order wrote 96 MiB with
+//!   the default limit, and 1.8 GiB with one of 16 MiB.
 //! - **[`delete_range`]**, [`clear`] and [`drop_bucket`] free whole subtrees; deleting key by key visits every leaf.
 //!
 //! # Keys

@@ -119,7 +119,7 @@ impl WriteTxn {
         Ok(Some(WriteTxn { pages, catalog, catalog_finger, buckets, names, durability, is_broken: false }))
     }
 
-    /// The id that the snapshot will have when this commits.
+    /// The id that the snapshot will have when this commits. If it does not, the next transaction has the same id.
     pub fn id(&self) -> TxnId {
         self.pages.txn
     }
