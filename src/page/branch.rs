@@ -505,7 +505,7 @@ impl Children {
     }
 
     /// The end of the range from `start` on to make a page of: about the longest one of at most `len_max` bytes. It has two children at
-    /// least, and leaves not just one.
+    /// least, and leaves just one only behind those two.
     pub(crate) fn fitting(&self, start: usize, len_max: usize) -> usize {
         let count = self.len();
         let mut end = (start + 2).min(count);

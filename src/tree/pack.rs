@@ -5,7 +5,7 @@
 //! pays for itself: there is less to write. Pages that are clean stay as they are, so a small transaction, which seldom has
 //! neighbours among its pages, packs little.
 //!
-//! Called by `txn::commit`.
+//! Called by `txn::commit`, and when the dirty pages of a transaction come to their limit.
 
 use super::delete::drop_thin_roots;
 use super::{Pages, PagesMut, Tree};
@@ -25,7 +25,7 @@ const BRANCH_ROOM: usize = 16;
 /// Neighbours move if that saves one page in so many.
 const WORTH: usize = 8;
 
-/// So many neighbours move at a time. While they do, they are there twice: that is what a commit takes beyond `Options::dirty_limit`.
+/// So many neighbours move at a time. While they do, they are there twice: that is what packing takes beyond `Options::dirty_limit`.
 const RUN_MAX: usize = 64;
 
 /// How many cache lines of a page are asked for while the one before it is read: all of a small one.
@@ -130,7 +130,7 @@ fn pack_leaves<P: PagesMut>(pages: &mut P, run: &[Child], count_max: usize) -> R
     Ok(packed)
 }
 
-/// As `pack_leaves`, for branches, each of which takes as many children as it may.
+/// As `pack_leaves`, for branches, each of which takes about as many children as it may. Stops when they are more than `count_max`.
 fn pack_branches<P: PagesMut>(
     pages: &mut P,
     parent: PageNo,
@@ -158,7 +158,7 @@ fn pack_branches<P: PagesMut>(
     }
     let mut packed: Vec<Packed> = Vec::new();
     let mut start = 0;
-    while start < children.len() {
+    while start < children.len() && packed.len() <= count_max {
         let end = children.fitting(start, len_max);
         let no = pages.alloc(BRANCH, level - 1);
         children.build(start..end, pages.page_mut(no));
