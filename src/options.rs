@@ -134,8 +134,8 @@ impl Options {
         self
     }
 
-    /// How many bytes of changed pages a write transaction keeps in memory before it writes them to free places in the
-    /// file. Default: 256 MiB. At least 64 pages.
+    /// How many bytes of changed pages a write transaction keeps in memory before it packs them and, if that is not enough, writes
+    /// them to free places in the file. Default: 256 MiB. At least 64 pages.
     pub fn dirty_limit(mut self, dirty_limit: usize) -> Options {
         self.dirty_limit = dirty_limit;
         self

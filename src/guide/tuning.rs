@@ -70,7 +70,7 @@
 //! - **Relaxed commits** when the newest ones may be lost in a power cut: [durability](super::durability).
 //! - **Sorted input** loads faster and leaves full pages behind: the writer remembers where it was and goes down the tree once
 //!   a page. [`append`] does the same, and refuses a key that is out of order. Random input splits pages in two; those that lie
-//!   side by side are packed when they are committed, so a load in one transaction that fits [`dirty_limit`] leaves its pages up
+//!   side by side are packed when they are committed or come to [`dirty_limit`], so a load in one transaction that fits [`dirty_limit`] leaves its pages up
 //!   to nine tenths full.
 //! - **[`dirty_limit`]**: a transaction with more changed pages than this writes them out and goes on. A load in order of key writes
 //!   each page once, whatever the limit. Give a load in random order as much memory as you can spare, or sort it: a page that was
