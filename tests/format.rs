@@ -20,11 +20,12 @@ struct Raw<'a> {
     meta: &'a [u8],
     /// Every page that something was found in.
     used: BTreeSet<u64>,
+    uniform_leaves: usize,
 }
 
 impl<'a> Raw<'a> {
     fn open(bytes: &'a [u8], boot_id: [u8; 16]) -> Raw<'a> {
-        let mut raw = Raw { bytes, page_size: 0, boot_id, meta: &[], used: BTreeSet::from([0, 8]) };
+        let mut raw = Raw { bytes, page_size: 0, boot_id, meta: &[], used: BTreeSet::from([0, 8]), uniform_leaves: 0 };
         let first = raw.slot(0);
         let sizes = first.map_or(vec![4096, 8192, 16384, 32768, 65536], |slot| vec![u32_at(slot, 16) as usize]);
         let second =
@@ -90,13 +91,16 @@ impl<'a> Raw<'a> {
 
     fn subtree(&mut self, no: u64, level: u8) -> Entries {
         let page = self.page(no, if level == 0 { 1 } else { 2 }, level);
+        if level == 0 && u16_at(page, 30) & 2 != 0 {
+            self.uniform_leaves += 1;
+            return uniform_leaf(page);
+        }
         let (count, heap_len, dead) = (u16_at(page, 6), u16_at(page, 24), u16_at(page, 26));
         let (prefix_len, mut entries, mut used) = (u16_at(page, 28), Vec::new(), 0);
         let heads = if level == 0 { 32 } else { 32 + prefix_len.next_multiple_of(8) };
         let slots_end = heads + count * if level == 0 { 8 } else { 16 };
         assert!(count > 0 && slots_end + heap_len <= self.page_size);
         assert!(page[slots_end..self.page_size - heap_len].iter().all(|&byte| byte == 0), "the gap is zero");
-        let head = |rest: &[u8]| u32::from_be_bytes(std::array::from_fn(|i| rest.get(i).copied().unwrap_or(0)));
         let mut has_large = false;
         for i in 0..count {
             if level == 0 {
@@ -171,6 +175,28 @@ impl<'a> Raw<'a> {
     }
 }
 
+fn head(rest: &[u8]) -> u32 {
+    u32::from_be_bytes(std::array::from_fn(|i| rest.get(i).copied().unwrap_or(0)))
+}
+
+fn uniform_leaf(page: &[u8]) -> Entries {
+    let (count, key_len, value_len, prefix_len) =
+        (u16_at(page, 6), u16_at(page, 24), u16_at(page, 26), u16_at(page, 28));
+    assert_eq!(u16_at(page, 30), 2, "no value is large");
+    let record_len = key_len + value_len;
+    let records = page.len() - count * record_len;
+    assert!(count > 0 && key_len > 0 && record_len <= 32);
+    assert!(page[32 + count * 4..records].iter().all(|&byte| byte == 0), "the gap is zero");
+    let entry = |i| {
+        let (key, value) = page[page.len() - (i + 1) * record_len..][..record_len].split_at(key_len);
+        assert_eq!(u32_at(page, 32 + i * 4), head(&key[prefix_len..]));
+        (key.to_vec(), value.to_vec())
+    };
+    let entries: Entries = (0..count).map(entry).collect();
+    assert!(entries.iter().all(|(key, _)| key[..prefix_len] == entries[0].0[..prefix_len]));
+    entries
+}
+
 fn words(bytes: &[u8], at: usize, count: usize) -> Vec<u64> {
     (0..count).map(|i| u64_at(bytes, at + i * 8)).collect()
 }
@@ -201,8 +227,9 @@ fn by_library(db: &Database) -> BTreeMap<String, Entries> {
     txn.buckets().unwrap().into_iter().map(|name| (name.clone(), entries(&name))).collect()
 }
 
-/// Reads an image with both readers, which must agree on everything. Answers what kind of trust the meta had.
-fn agree(disk: &MemoryStore, boot_id: [u8; 16]) -> u8 {
+/// Reads an image with both readers, which must agree on everything. Answers what kind of trust the meta had, and how many uniform leaves
+/// there were.
+fn agree(disk: &MemoryStore, boot_id: [u8; 16]) -> (u8, usize) {
     let image = disk.image();
     let mut raw = Raw::open(&image, boot_id);
     let (buckets, free) = (raw.buckets(), raw.free());
@@ -217,13 +244,13 @@ fn agree(disk: &MemoryStore, boot_id: [u8; 16]) -> u8 {
     let stats = db.stats().unwrap();
     assert_eq!((stats.free_pages, stats.page_count), (free.len() as u64, raw.page_count()));
     assert!(by_library(&db) == buckets, "the readers disagree");
-    raw.meta[96]
+    (raw.meta[96], raw.uniform_leaves)
 }
 
 #[test]
 fn a_second_reader_finds_the_same_in_random_databases() {
     let mut trusts = BTreeSet::new();
-    let mut log_pages = 0;
+    let (mut log_pages, mut uniform_leaves) = (0, 0);
     for (seed, page_size) in [4096, 4096, 8192, 16384, 32768, 65536].into_iter().enumerate() {
         let mut rng = fastrand::Rng::with_seed(seed as u64);
         let disk = MemoryStore::new();
@@ -235,13 +262,22 @@ fn a_second_reader_finds_the_same_in_random_databases() {
         for round in 0..120 {
             let mut txn = db.begin_write().unwrap();
             for _ in 0..if round % 40 == 1 { 1500 } else { rng.usize(1..30) } {
-                let name = ["a", "b", "a longer name", "ü"][rng.usize(..4)];
+                let name = ["a", "b", "a longer name", "ü", "ids"][rng.usize(..5)];
                 if rng.u32(..800) == 0 {
                     txn.drop_bucket(name).unwrap();
                     continue;
                 }
                 let mut bucket = txn.bucket_mut(name).unwrap();
                 let key = match rng.u32(..8) {
+                    // Entries of one shape, and now and then another one.
+                    _ if name == "ids" && rng.u32(..200) > 0 => {
+                        let id = rng.u32(..60_000).to_be_bytes();
+                        match rng.u32(..10) {
+                            0..3 => drop(bucket.delete(id).unwrap()),
+                            _ => bucket.put(id, [rng.u8(..); 8]).unwrap(),
+                        }
+                        continue;
+                    }
                     0 => vec![rng.u8(..3); rng.usize(..1985)],
                     1..4 => rng.u16(..3000).to_be_bytes().to_vec(),
                     _ => format!("a common prefix/{:05}", rng.u32(..3000)).into_bytes(),
@@ -261,15 +297,18 @@ fn a_second_reader_finds_the_same_in_random_databases() {
                 _ => txn.commit().unwrap(),
             };
             if round % 20 == 19 {
-                trusts.insert(agree(&disk, boot_id));
+                let (trust, uniform) = agree(&disk, boot_id);
+                trusts.insert(trust);
+                uniform_leaves += uniform;
                 log_pages += u64_at(Raw::open(&disk.image(), boot_id).meta, 88);
             }
         }
         drop(db);
-        trusts.insert(agree(&disk, boot_id));
+        trusts.insert(agree(&disk, boot_id).0);
     }
     assert_eq!(trusts, BTreeSet::from([1, 2, 3]), "every kind of trust was met");
     assert!(log_pages > 0, "pages of the space log were met");
+    assert!(uniform_leaves > 10, "{uniform_leaves} uniform leaves were met");
 }
 
 #[test]
@@ -407,7 +446,7 @@ fn bucket_record(root: u64, count: u64, depth: u8) -> Vec<u8> {
 #[test]
 fn a_file_written_by_hand_opens() {
     for page_size in [4096usize, 65536] {
-        // Pages 2, 3 and 16 are leaves, 17 is the branch above them, 18 the catalog; the others are free.
+        // Pages 2, 3 and 16 are leaves, 17 is the branch above them, 18 the catalog, 19 a uniform leaf; the others are free.
         let mut hand = Hand { bytes: vec![0; 20 * page_size], page_size, base: 0 };
         hand.leaf(2, &[(b"", 5, b"empty"), (b"\0", 0, b""), (b"a", 1, b"1")], 0);
         hand.leaf(3, &[(b"user:100", 5, b"Alice"), (b"user:101", 3, b"Bob")], 7);
@@ -427,9 +466,19 @@ fn a_file_written_by_hand_opens() {
         // The first record has no suffix: nine bytes were set aside for it, of which one is dead.
         set(branch, 26, 1u16.to_le_bytes());
         hand.header(17, 2, 1, 3, 27, 5);
-        hand.leaf(18, &[(b"empty", 32, &bucket_record(0, 0, 0)), (b"people", 32, &bucket_record(17, 7, 2))], 0);
-        let free = [1 << 24 | 1, 4 << 24 | 4, 9 << 24 | 7, 19 << 24 | 1];
-        let meta = hand.meta(20, &tree_record(18, 2, 1), &[[5, 4].as_slice(), &free].concat());
+        let records = [bucket_record(0, 0, 0), bucket_record(19, 3, 1), bucket_record(17, 7, 2)];
+        let names = [&b"empty"[..], b"numbers", b"people"].into_iter().zip(&records);
+        hand.leaf(18, &names.map(|(name, record)| (name, 32, &record[..])).collect::<Vec<_>>(), 0);
+        let numbers = hand.page(19);
+        set(numbers, 26, 3u16.to_le_bytes());
+        set(numbers, 30, 2u16.to_le_bytes());
+        for (i, digit) in [b'1', b'2', b'7'].into_iter().enumerate() {
+            set(numbers, 32 + i * 4, [0, 0, 0, digit]);
+            set(numbers, page_size - (i + 1) * 5, [b'n', digit, b'v', b'a', digit]);
+        }
+        hand.header(19, 1, 0, 3, 2, 1);
+        let free = [1 << 24 | 1, 4 << 24 | 4, 9 << 24 | 7];
+        let meta = hand.meta(20, &tree_record(18, 3, 1), &[[5, 3].as_slice(), &free].concat());
         for slot in [0, 8] {
             set(hand.page(slot), 0, &meta);
         }
@@ -439,7 +488,14 @@ fn a_file_written_by_hand_opens() {
         let report = db.check().unwrap();
         assert!(report.is_ok(), "{:#?}", report.problems);
         let txn = db.begin_read().unwrap();
-        assert_eq!((txn.id().get(), txn.buckets().unwrap()), (5, vec!["empty".to_string(), "people".to_string()]));
+        assert_eq!(
+            (txn.id().get(), txn.buckets().unwrap()),
+            (5, ["empty", "numbers", "people"].map(String::from).to_vec())
+        );
+        let numbers = txn.bucket("numbers").unwrap().unwrap();
+        let pairs: Vec<_> = numbers.iter().flatten().collect();
+        assert_eq!(pairs, [(&b"n1"[..], &b"va1"[..]), (b"n2", b"va2"), (b"n7", b"va7")]);
+        assert_eq!((numbers.get("n7").unwrap(), numbers.get("n3").unwrap()), (Some(&b"va7"[..]), None));
         assert_eq!(txn.bucket("empty").unwrap().unwrap().len(), 0);
         let people = txn.bucket("people").unwrap().unwrap();
         let pairs: Vec<_> = people.iter().flatten().collect();
@@ -449,8 +505,12 @@ fn a_file_written_by_hand_opens() {
             assert_eq!((people.get(key).unwrap(), people.rank(key).unwrap()), (Some(value), n as u64));
         }
         assert_eq!(people.get("user:1").unwrap(), None);
-        assert_eq!(db.stats().unwrap().free_pages, 13);
-        db.exec(|txn| txn.bucket_mut("people")?.put("user:102", "Eve")).unwrap();
+        assert_eq!(db.stats().unwrap().free_pages, 12);
+        db.exec(|txn| {
+            txn.bucket_mut("numbers")?.put("n3", "va3")?;
+            txn.bucket_mut("people")?.put("user:102", "Eve")
+        })
+        .unwrap();
         assert!(db.check().unwrap().is_ok());
         assert_eq!(db.view(|txn| Ok(txn.bucket("people")?.unwrap().len())).unwrap(), 8);
         assert_eq!(people.len(), 7);

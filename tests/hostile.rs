@@ -39,7 +39,7 @@ fn forge_metas(image: &mut [u8], forge: impl Fn(&mut [u8])) {
     }
 }
 
-/// The offset of the record of `key` in a leaf, and of its slot.
+/// The offset of the record of `key` in a leaf, and of its slot or head.
 fn find(image: &[u8], key: &[u8]) -> (usize, usize) {
     let count = u64_at(image, newest(image) + 48) as usize;
     for no in (1..count).filter(|no| *no != 8) {
@@ -48,6 +48,13 @@ fn find(image: &[u8], key: &[u8]) -> (usize, usize) {
             continue;
         }
         for i in 0..u16_at(page, 6) {
+            if is_uniform(page) {
+                let at = PAGE - (i + 1) * record_len(page);
+                if page[at..at + u16_at(page, 24)] == *key {
+                    return (no * PAGE + at, no * PAGE + 32 + i * 4);
+                }
+                continue;
+            }
             let slot = 32 + i * 8;
             let (at, len) = (u16_at(page, slot + 4), u16_at(page, slot + 6));
             if page.get(at + 2..at + 2 + len) == Some(key) {
@@ -56,6 +63,15 @@ fn find(image: &[u8], key: &[u8]) -> (usize, usize) {
         }
     }
     panic!("no such key");
+}
+
+fn is_uniform(leaf: &[u8]) -> bool {
+    u16_at(leaf, 30) & 2 != 0
+}
+
+/// The length of the records of a uniform leaf.
+fn record_len(leaf: &[u8]) -> usize {
+    u16_at(leaf, 24) + u16_at(leaf, 26)
 }
 
 fn reseal(image: &mut [u8], at: usize) {
@@ -104,10 +120,16 @@ fn forge_branches(image: &mut [u8], first: usize, mut below: u64, count: usize) 
 }
 
 /// Puts the first two entries of a leaf into each other's place.
-fn swap_first_slots(image: &mut [u8], leaf: u64) {
-    let slots = leaf as usize * PAGE + 32;
-    image[slots..slots + 16].rotate_left(8);
-    reseal(image, slots);
+fn swap_first_entries(image: &mut [u8], leaf: u64) {
+    let page = &mut image[leaf as usize * PAGE..][..PAGE];
+    if is_uniform(page) {
+        let record_len = record_len(page);
+        page[32..40].rotate_left(4);
+        page[PAGE - 2 * record_len..].rotate_left(record_len);
+    } else {
+        page[32..48].rotate_left(8);
+    }
+    seal_page(page);
 }
 
 /// A catalog whose branches have one child many times over: 10^20 names, in eleven pages.
@@ -157,18 +179,23 @@ fn check_of_a_catalog_that_shares_its_children() {
 /// A leaf that comes again and again, and whose last key is less than its first.
 #[test]
 fn scans_of_a_leaf_without_order() {
+    scan_without_order(b"v");
+    scan_without_order(&[b'v'; 40]);
+}
+
+fn scan_without_order(value: &[u8]) {
     let mut image = image(|db| {
         db.exec(|txn| {
-            txn.bucket_mut("a")?.put("k of a", "v")?;
-            txn.bucket_mut("disorder")?.put("l 1", "v")?;
-            txn.bucket_mut("disorder")?.put("l 2", "v")?;
+            txn.bucket_mut("a")?.put("k of a", value)?;
+            txn.bucket_mut("disorder")?.put("l 1", value)?;
+            txn.bucket_mut("disorder")?.put("l 2", value)?;
             txn.bucket_mut("pages")?.put("large", vec![1; PAGE * 12])
         })
         .unwrap();
     });
     let disorder = (find(&image, b"l 1").0 / PAGE) as u64;
     let first = u64_at(&image, find(&image, b"large").0 + 7) as usize;
-    swap_first_slots(&mut image, disorder);
+    swap_first_entries(&mut image, disorder);
     let root = forge_branches(&mut image, first, disorder, 11);
     let (record, _) = find(&image, b"a");
     set(&mut image, record + 3, root.to_le_bytes());
@@ -212,7 +239,7 @@ fn diff_of_trees_that_share_their_children() {
     for (n, (below_a, below_b, count_a, count_b)) in cases.into_iter().enumerate() {
         for verify in [Verify::Once, Verify::Never] {
             let mut image = whole.clone();
-            swap_first_slots(&mut image, disorder);
+            swap_first_entries(&mut image, disorder);
             let root_a = forge_branches(&mut image, first, below_a, count_a);
             let root_b = forge_branches(&mut image, first + 12, below_b, count_b);
             if n == 2 {
@@ -971,4 +998,56 @@ fn keys_too_long_to_be_told_apart_are_not_built_into_a_tree() {
     let made = txn.backup().to_writer(std::io::sink());
     assert!(matches!(made, Err(Error::Corrupt { .. })), "{made:?}");
     txn.backup().exact(true).to_writer(std::io::sink()).unwrap();
+}
+
+/// Uniform leaves that say of their entries what cannot be.
+#[test]
+fn uniform_leaves_of_impossible_shapes() {
+    let image = image(|db| {
+        db.exec(|txn| (0..100u32).try_for_each(|n| txn.bucket_mut("a")?.put(n.to_be_bytes(), [1; 8]))).unwrap();
+    });
+    let leaf = find(&image, &50u32.to_be_bytes()).0 / PAGE;
+    assert!(is_uniform(&image[leaf * PAGE..]));
+    let changes: [(&str, usize, u16); 9] = [
+        ("no entries", 6, 0),
+        ("more entries than there is room for", 6, 4000),
+        ("all the entries that can be told", 6, u16::MAX),
+        ("keys of no length", 24, 0),
+        ("keys longer than the page", 24, u16::MAX),
+        ("values longer than the page", 26, u16::MAX),
+        ("longer values than any uniform leaf has", 26, 29),
+        ("a prefix longer than the keys", 28, 5),
+        ("large values", 30, 3),
+    ];
+    for (what, at, value) in changes {
+        for verify in [Verify::Once, Verify::Always, Verify::Never] {
+            let mut image = image.clone();
+            set(&mut image, leaf * PAGE + at, value.to_le_bytes());
+            reseal(&mut image, leaf * PAGE);
+            let db = Options::new().verify(verify).open_store(&MemoryStore::with_image(&image)).unwrap();
+            let txn = db.begin_read().unwrap();
+            let a = txn.bucket("a").unwrap().unwrap();
+            let keys: Vec<[u8; 4]> = (0..200u32).map(u32::to_be_bytes).collect();
+            let results = [
+                keys.iter().try_for_each(|key| a.get(key).map(drop)),
+                a.get_many(&keys).map(drop),
+                a.iter().try_for_each(|entry| entry.map(drop)),
+                a.iter().rev().try_for_each(|entry| entry.map(drop)),
+                a.range([0, 0, 0, 7]..[0, 0, 0, 70]).try_for_each(|entry| entry.map(drop)),
+                a.nth(99).map(drop),
+                a.rank([0, 0, 0, 50]).map(drop),
+            ];
+            for result in results {
+                // Where nothing is verified, what is not there may not be missed.
+                let is_noticed = matches!(result, Err(Error::Corrupt { .. }));
+                assert!(is_noticed || (verify == Verify::Never && result.is_ok()), "{what}, {verify:?}: {result:?}");
+            }
+            let report = db.check().unwrap();
+            assert_eq!(report.problem_count, 1, "{what}: {report:?}");
+            if verify != Verify::Never {
+                let refused = db.exec(|txn| txn.bucket_mut("a")?.put([0, 0, 0, 50], [2; 8]));
+                assert!(matches!(refused, Err(Error::Corrupt { .. })), "{what}: {refused:?}");
+            }
+        }
+    }
 }

@@ -82,6 +82,7 @@ impl Value {
             0 => rng.u32(..5 * 4096),
             1 => PAGE_SIZES[rng.usize(..5)] * rng.u32(1..4),
             2..5 => rng.u32(..3000),
+            5..15 => 8 * rng.u32(..3),
             _ => rng.u32(..200),
         };
         Value { byte: rng.u8(..), len }

@@ -87,6 +87,9 @@
 //!   that are the same for thousands of neighbours, and which differs only later, costs a comparison of keys for each step.
 //! - **Numbers big-endian** (`to_be_bytes`), so that bytes sort as the numbers do. For signed ones flip the top bit first.
 //! - **Short.** A leaf stores each key whole. What is the same for all keys of a kind belongs into the name of the bucket.
+//! - **Of one length**, and the values too, where key and value together are 32 bytes or fewer: numbers, ids, hashes. Such entries take
+//!   four bytes in a leaf beside their own, others ten. Nothing is declared: a leaf finds out by itself, and one odd entry
+//!   costs that in one leaf.
 //! - **Neighbours together.** Entries that are read together should sort together: then they share pages, and a range finds
 //!   them.
 //! - **Keys at random** (hashes, random UUIDs) touch a page of their own for each put. Ids that grow with time share pages, and

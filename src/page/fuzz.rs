@@ -48,7 +48,7 @@ fn read(page: &[u8], key: &[u8]) {
             let _seen = (leaf.key(i).is_ok(), leaf.value(i).is_ok());
         }
         for key in keys {
-            let _seen = (leaf.get(key).is_ok(), leaf.search(key).is_ok(), leaf.probable_at(key));
+            let _seen = (leaf.get(key).is_ok(), leaf.search(key).is_ok(), leaf.near(key));
         }
         let _seen = (leaf::live_len(page), leaf::has_large(page));
     }
@@ -178,7 +178,10 @@ fn edit_leaf(page: &mut [u8], script: &mut Script<'_>) {
                     assert!(before == page, "a refused insert changes nothing");
                     let mut right = new_page(page_len, LEAF, 0);
                     let at_edge = at_edge == 0 && i == model.len();
-                    let cut = leaf::choose_cut(page, i, &key, &inline, at_edge);
+                    let Some(cut) = leaf::choose_cut(page, i, &key, &inline, at_edge) else {
+                        halve(page, &mut model);
+                        continue;
+                    };
                     leaf::split(&mut before, &mut right, &cut, i, &key, inline);
                     model.insert(i, (key, value));
                     let (left_part, right_part) = (leaf_content(&before), leaf_content(&right));
@@ -196,6 +199,17 @@ fn edit_leaf(page: &mut [u8], script: &mut Script<'_>) {
             verify_structure(page).expect("an edited leaf");
         }
     }
+}
+
+/// Halves a leaf and goes on with the left half.
+fn halve(page: &mut [u8], model: &mut LeafModel) {
+    let mut right = new_page(page.len(), LEAF, 0);
+    let separator = leaf::halve(page, &mut right);
+    let right_part = model.split_off(leaf_content(page).len());
+    assert!(model.last().is_some_and(|(key, _)| *key < separator) && separator <= right_part[0].0);
+    assert_eq!((leaf_content(page), leaf_content(&right)), (model.clone(), right_part));
+    verify_structure(page).expect("the left half");
+    verify_structure(&right).expect("the right half");
 }
 
 type BranchModel = Vec<(Vec<u8>, u64, u64)>;

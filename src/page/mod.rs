@@ -69,10 +69,10 @@
 //! | 6 | 2 | slot count |
 //! | 8 | 8 | the page's own number |
 //! | 16 | 8 | born: the transaction that wrote it |
-//! | 24 | 2 | heap length |
-//! | 26 | 2 | dead bytes: the part of the heap that no record uses |
+//! | 24 | 2 | heap length; in a uniform leaf the length of a key |
+//! | 26 | 2 | dead bytes: the part of the heap that no record uses; in a uniform leaf the length of a value |
 //! | 28 | 2 | prefix length |
-//! | 30 | 2 | flags: bit 0, a leaf that refers to large values |
+//! | 30 | 2 | flags: bit 0, a leaf that refers to large values; bit 1, a uniform leaf. No leaf has both |
 //!
 //! ## Leaf and branch
 //!
@@ -80,6 +80,7 @@
 //! leaf    | header | slot 0 | slot 1 | ... ->               free            <- ... | record | record |
 //! branch  | header | prefix | heads | children | places ->     free         <- ... | record | record |
 //!                                                                           |<---- heap length ----->|
+//! uniform | header | head 0 | head 1 | ... ->               free          <- ... | record 1 | record 0 |
 //! ```
 //!
 //! Slots are sorted by key. All keys of a page share their first `prefix length` bytes; the *head* of a key is the next four
@@ -91,6 +92,10 @@
 //! A **leaf record** is `value_len` (2), key, value: the key is whole, so that it can be lent. If the top bit of `value_len`
 //! is set, the value is a reference to a large value (28 bytes): first page (8), length (8), born (8), CRC32C of the value (4).
 //! `key_len` is the length of the whole key.
+//!
+//! A **uniform leaf** ([`uniform`]) has keys of one length, 1 at least, and values of one length, and key and value are 32 bytes or
+//! fewer. Its slots are the heads alone, 4 bytes each. A record is key, value; record i ends where record i - 1 begins, and record 0
+//! at the end of the page. A writer may store any entries in leaves with slots; the two kinds may lie side by side in a tree.
 //!
 //! A **branch slot** is spread over three arrays, one behind the other, each as long as the slot count: head (4), child page
 //! (8), place (4: `at` and suffix length, 2 each). So a search that finds no equal heads, as most do, reads nothing but heads and
@@ -127,6 +132,7 @@ pub(crate) mod large;
 pub(crate) mod leaf;
 pub(crate) mod meta;
 pub(crate) mod space_log;
+mod uniform;
 
 use std::fmt;
 
@@ -268,6 +274,9 @@ pub(crate) const SPACE_LOG: u8 = 3;
 
 /// Header flag of a leaf: one of its values is large.
 pub(crate) const HAS_LARGE: u16 = 1;
+
+/// Header flag of a leaf: all its keys are of one length and all its values of another.
+pub(crate) const UNIFORM: u16 = 2;
 
 /// The longest key, in bytes: three of them and their records fit a branch, two a leaf.
 pub(crate) const fn key_max(page_len: usize) -> usize {

@@ -281,7 +281,11 @@ fn merge<P: PagesMut>(tree: &Tree, pages: &mut P, path: &Path, step: usize, i: u
         beside.slots[step] = slot as u16;
         beside.check_place(tree, view, page, step + 1)?;
     }
-    if live_len(left_page) + live_len(right_page) + HEADER_LEN > pages.page_len() {
+    let merged_len = match level {
+        0 => leaf::merged_len(left_page, right_page),
+        _ => branch::live_len(left_page) + branch::live_len(right_page),
+    };
+    if HEADER_LEN + merged_len > pages.page_len() {
         return Ok(false);
     }
     let (left, right) = (pages.touch(left)?, pages.touch(right)?);

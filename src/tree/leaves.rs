@@ -91,8 +91,7 @@ impl<'p, P: Pages<'p>> Leaves<'p, P> {
     /// Asks for what a walk that begins at `key`, in the leaf that it stands at, comes to first: some records, and the next leaf.
     pub(super) fn prefetch_from(&self, key: &[u8]) -> Result<()> {
         if let Place::At(no, leaf) = self.place {
-            let slots = leaf.slots().iter().skip(leaf.near(key)).take(RECORDS_AHEAD);
-            slots.for_each(|slot| self.pages.prefetch::<RECORD_LINES>(no, usize::from(slot.at.get())));
+            leaf.places(leaf.near(key), RECORDS_AHEAD, |at| self.pages.prefetch::<RECORD_LINES>(no, at));
         }
         self.prefetch_beside::<NEXT_LINES>(true)
     }

@@ -196,7 +196,9 @@ impl Tree {
         let no = self.descend(pages, key)?;
         let leaf = Leaf::view(pages.page(no)?)?;
         let Some(i) = leaf.candidate(key) else { return Ok(None) };
-        if let (at, true) = leaf.record_place(i) {
+        if leaf.has_long_records()
+            && let Some(at) = leaf.record_at(i)
+        {
             // The lines behind the first: where the value ends is known only when that one is here.
             pages.prefetch::<3>(no, at + 64);
         }
@@ -231,13 +233,17 @@ impl Tree {
                 }
                 leaf_count = leaf_count.wrapping_mul(child_count);
             }
-            for (no, key) in nos.iter().zip(keys) {
-                if let Some(at) = Leaf::view(pages.page(*no)?)?.probable_at(key.as_ref()) {
+            let mut candidates = [None; BATCH];
+            for ((no, key), candidate) in nos.iter().zip(keys).zip(&mut candidates) {
+                let leaf = Leaf::view(pages.page(*no)?)?;
+                *candidate = leaf.candidate(key.as_ref());
+                if let Some(at) = candidate.and_then(|i| leaf.record_at(i)) {
                     pages.prefetch::<2>(*no, at);
                 }
             }
-            for ((no, key), value) in nos.iter().zip(keys).zip(values) {
-                if let Some(found) = Leaf::view(pages.page(*no)?)?.get(key.as_ref())? {
+            for (((no, key), value), candidate) in nos.iter().zip(keys).zip(values).zip(candidates) {
+                let Some(i) = candidate else { continue };
+                if let Some(found) = Leaf::view(pages.page(*no)?)?.get_from(i, key.as_ref())? {
                     *value = Some(pages.lend(found)?);
                 }
             }

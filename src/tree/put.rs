@@ -164,9 +164,7 @@ pub(crate) fn put<P: PagesMut>(
     match place {
         Err(i) => {
             finger.count(tree, pages, 1);
-            if !leaf::insert(pages.page_mut(leaf_no), i, key, value) {
-                split(tree, pages, finger, i, key, value)?;
-            }
+            insert(tree, pages, finger, i, key, value)?;
             Ok(false)
         }
         Ok(i) => {
@@ -213,7 +211,23 @@ pub(super) fn free_if_large<P: PagesMut>(pages: &mut P, leaf_no: PageNo, i: usiz
     Ok(())
 }
 
-/// Inserts an entry before slot `i` of the finger's leaf, which has no room for it. The entry is counted already.
+/// Inserts an entry, which is counted already, before slot `i` of the finger's leaf.
+fn insert<P: PagesMut>(
+    tree: &mut Tree,
+    pages: &mut P,
+    finger: &mut Finger,
+    i: usize,
+    key: &[u8],
+    value: Value<'_>,
+) -> Result<()> {
+    if leaf::insert(pages.page_mut(finger.leaf_no()), i, key, value) {
+        Ok(())
+    } else {
+        split(tree, pages, finger, i, key, value)
+    }
+}
+
+/// As `insert`, where the leaf has no room.
 fn split<P: PagesMut>(
     tree: &mut Tree,
     pages: &mut P,
@@ -223,17 +237,41 @@ fn split<P: PagesMut>(
     value: Value<'_>,
 ) -> Result<()> {
     let path = finger.path.clone();
-    let at_edge = finger.is_last;
-    finger.forget();
     let leaf_no = path.nos[path.len - 1];
+    let page = pages.page_mut(leaf_no);
+    let is_behind = i == usize::from(crate::page::header(page).slot_count.get());
+    let at_edge = finger.is_last && is_behind;
+    let cut = leaf::choose_cut(page, i, key, &value, at_edge);
+    if cut.is_none() {
+        finger.count(tree, pages, -1);
+    }
+    finger.forget();
     let right = pages.alloc(LEAF, 0);
     let (left_page, right_page) = pages.pair_mut(leaf_no, right);
-    let is_behind = i == usize::from(crate::page::header(left_page).slot_count.get());
-    let cut = leaf::choose_cut(left_page, i, key, &value, at_edge && is_behind);
-    leaf::split(left_page, right_page, &cut, i, key, value);
-    let count = |page: &[u8]| u64::from(crate::page::header(page).slot_count.get());
-    let mut left_count = count(left_page);
-    let mut new = (cut.separator, right, count(right_page));
+    if let Some(cut) = cut {
+        leaf::split(left_page, right_page, &cut, i, key, value);
+        return add_beside(tree, pages, &path, finger.is_last, cut.separator, right);
+    }
+    let separator = leaf::halve(left_page, right_page);
+    add_beside(tree, pages, &path, false, separator, right)?;
+    let (Ok(i) | Err(i)) = finger.locate(tree, pages, key)?;
+    finger.count(tree, pages, 1);
+    insert(tree, pages, finger, i, key, value)
+}
+
+/// Adds the leaf `right`, which was split off from the one that `path` leads to, to the branches above. `at_edge` says that the path
+/// leads along the right edge of the tree, and that more is likely to follow there.
+fn add_beside<P: PagesMut>(
+    tree: &mut Tree,
+    pages: &mut P,
+    path: &Path,
+    at_edge: bool,
+    separator: Vec<u8>,
+    right: PageNo,
+) -> Result<()> {
+    let mut count = |no: PageNo| u64::from(crate::page::header(pages.page_mut(no)).slot_count.get());
+    let mut left_count = count(path.nos[path.len - 1]);
+    let mut new = (separator, right, count(right));
 
     // Each round puts the new page beside the one that was split; a branch without room is split in turn.
     for step in (0..path.len - 1).rev() {

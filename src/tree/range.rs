@@ -1,13 +1,11 @@
 //! Ranges: which bounds there are, and the double-ended iterator between two of them.
 
 use std::ops::{self, Bound};
-use std::slice;
 
 use super::leaves::Leaves;
 use super::{Entry, Pages, Tree};
 use crate::error::{Error, Result};
-use crate::page::Slot;
-use crate::page::leaf::{self, Leaf};
+use crate::page::leaf::{Entries, Value};
 
 /// A range of keys: `..`, `a..`, `a..b`, `a..=b`, `..b`, `..=b`, or a pair of [`Bound`]s.
 ///
@@ -76,24 +74,6 @@ pub(crate) fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(end)
 }
 
-/// Entries of one leaf that are yet to be yielded.
-#[derive(Default)]
-struct Run<'p> {
-    page: &'p [u8],
-    slots: slice::Iter<'p, Slot>,
-}
-
-impl<'p> Run<'p> {
-    fn new(leaf: Leaf<'p>, slots: ops::Range<usize>) -> Run<'p> {
-        // Of a leaf that nobody verified the end of a range may come before its start.
-        Run { page: leaf.page(), slots: leaf.slots().get(slots).unwrap_or_default().iter() }
-    }
-
-    fn whole(leaf: Leaf<'p>) -> Run<'p> {
-        Run::new(leaf, 0..leaf.len())
-    }
-}
-
 /// How far a range has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Progress {
@@ -109,8 +89,8 @@ enum Progress {
 /// `front` and `back` hold what is left of the leaves that the two ends have come to, and nearly all that `next` does is to take an entry
 /// from there. `first` and `last` are the walks that fetch the next leaf. A side without a bound begins its walk when it is first used.
 pub(crate) struct Range<'p, P> {
-    front: Run<'p>,
-    back: Run<'p>,
+    front: Entries<'p>,
+    back: Entries<'p>,
     pages: P,
     tree: Tree,
     first: Option<Leaves<'p, P>>,
@@ -124,8 +104,8 @@ impl<'p, P: Pages<'p>> Range<'p, P> {
     /// What goes wrong at the start is what the first step answers.
     pub(crate) fn new(pages: P, tree: Tree, bounds: (Bound<&[u8]>, Bound<&[u8]>)) -> Range<'p, P> {
         let mut range = Range {
-            front: Run::default(),
-            back: Run::default(),
+            front: Entries::default(),
+            back: Entries::default(),
             pages,
             tree,
             first: None,
@@ -151,22 +131,22 @@ impl<'p, P: Pages<'p>> Range<'p, P> {
             if let Some(leaf) = leaves.seek(key)? {
                 leaves.prefetch_from(key)?;
                 start = leaf.bound(key, after)?;
-                self.front = Run::new(leaf, start..leaf.len());
+                self.front = leaf.entries(start..leaf.len())?;
             }
         }
         if let Some((key, after)) = place(bounds.1, true) {
             let leaves = self.last.insert(Leaves::new(self.pages, self.tree));
             if let Some(leaf) = leaves.seek(key)? {
                 end = leaf.bound(key, after)?;
-                self.back = Run::new(leaf, 0..end);
+                self.back = leaf.entries(0..end)?;
             }
         }
         if let (Some(first), Some(last)) = (&self.first, &self.last)
             && first.is_at(last)
         {
             self.progress = Progress::Met;
-            self.front = first.leaf().map(|leaf| Run::new(leaf, start..end)).unwrap_or_default();
-            self.back = Run::default();
+            self.front = first.leaf().map(|leaf| leaf.entries(start..end)).transpose()?.unwrap_or_default();
+            self.back = Entries::default();
         }
         Ok(())
     }
@@ -186,7 +166,7 @@ impl<'p, P: Pages<'p>> Range<'p, P> {
     }
 
     fn drop_runs(&mut self) {
-        (self.front, self.back) = (Run::default(), Run::default());
+        (self.front, self.back) = (Entries::default(), Entries::default());
     }
 
     fn find(&mut self, forward: bool) -> Result<bool> {
@@ -202,18 +182,18 @@ impl<'p, P: Pages<'p>> Range<'p, P> {
             });
             let Some(leaf) = own.step(forward)? else { return Ok(false) };
             if !other.as_ref().is_some_and(|other| own.is_at(other)) {
-                *(if forward { &mut self.front } else { &mut self.back }) = Run::whole(leaf);
+                *(if forward { &mut self.front } else { &mut self.back }) = leaf.entries(0..leaf.len())?;
                 return Ok(true);
             }
             self.progress = Progress::Met;
         }
         // What the other end has not taken.
         std::mem::swap(&mut self.front, &mut self.back);
-        Ok(!(if forward { &self.front } else { &self.back }).slots.as_slice().is_empty())
+        Ok(!(if forward { &self.front } else { &self.back }).is_empty())
     }
 
-    fn entry(&self, page: &'p [u8], slot: &Slot) -> Result<Entry<'p>> {
-        let (key, value) = leaf::entry_at(page, slot)?;
+    #[inline]
+    fn lend(&self, (key, value): (&'p [u8], Value<'p>)) -> Result<Entry<'p>> {
         Ok((key, self.pages.lend(value)?))
     }
 
@@ -241,8 +221,8 @@ impl<'p, P: Pages<'p>> Iterator for Range<'p, P> {
     #[inline]
     fn next(&mut self) -> Option<Result<Entry<'p>>> {
         loop {
-            if let Some(slot) = self.front.slots.next() {
-                return match self.entry(self.front.page, slot) {
+            if let Some(entry) = self.front.next() {
+                return match entry.map_err(Error::from).and_then(|entry| self.lend(entry)) {
                     Ok(entry) => Some(Ok(entry)),
                     Err(error) => self.fail(error),
                 };
@@ -259,8 +239,8 @@ impl<'p, P: Pages<'p>> DoubleEndedIterator for Range<'p, P> {
     #[inline]
     fn next_back(&mut self) -> Option<Result<Entry<'p>>> {
         loop {
-            if let Some(slot) = self.back.slots.next_back() {
-                return match self.entry(self.back.page, slot) {
+            if let Some(entry) = self.back.next_back() {
+                return match entry.map_err(Error::from).and_then(|entry| self.lend(entry)) {
                     Ok(entry) => Some(Ok(entry)),
                     Err(error) => self.fail(error),
                 };

@@ -202,6 +202,8 @@ struct Run {
     tree: Tree,
     finger: Finger,
     model: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The lengths of nearly all keys and values, if they have any in common.
+    lengths: Option<(usize, usize)>,
 }
 
 impl Run {
@@ -212,10 +214,17 @@ impl Run {
             tree: Tree::EMPTY,
             finger: Finger::NONE,
             model: BTreeMap::new(),
+            lengths: None,
         }
     }
 
     fn key(&mut self) -> Vec<u8> {
+        if let Some((len, _)) = self.lengths
+            && self.rng.u32(..300) > 0
+        {
+            let number = u128::from(self.rng.u32(..20_000));
+            return number.to_be_bytes()[16 - len..].to_vec();
+        }
         match self.rng.u32(..10) {
             0 => vec![b'k'; self.rng.usize(..page::key_max(self.pages.page_len))],
             1..5 => format!("a/long/shared/prefix/{:05}", self.rng.u32(..3000)).into_bytes(),
@@ -225,6 +234,11 @@ impl Run {
     }
 
     fn value(&mut self) -> Vec<u8> {
+        if let Some((_, len)) = self.lengths
+            && self.rng.u32(..300) > 0
+        {
+            return vec![self.rng.u8(..); len];
+        }
         let len = match self.rng.u32(..20) {
             0 => self.rng.usize(..self.pages.page_len * 2),
             1..4 => self.rng.usize(..self.pages.page_len / 2),
@@ -379,6 +393,53 @@ fn random_operations_agree_with_a_btree_map_at_every_page_size() {
     }
 }
 
+/// Leaves are uniform until another entry comes, which may need a page for itself where a full one was.
+#[test]
+fn other_entries_among_uniform_ones() {
+    for (seed, lengths) in [(2, 0), (2, 2), (3, 5), (8, 8), (16, 0), (16, 16)].into_iter().enumerate() {
+        for page_len in [4096, 32768] {
+            println!("page_len {page_len} seed {seed}");
+            let mut run = Run::new(seed as u64, page_len);
+            run.lengths = Some(lengths);
+            for _ in 0..8 {
+                for _ in 0..4000 {
+                    let (key, value) = (run.key(), run.value());
+                    put(&mut run.tree, &mut run.pages, &mut run.finger, &key, &value, Mode::Upsert).unwrap();
+                    run.model.insert(key, value);
+                }
+                run.compare();
+                (0..1000).for_each(|_| run.step());
+                run.compare();
+            }
+        }
+    }
+}
+
+#[test]
+fn the_longest_entry_into_a_full_uniform_leaf() {
+    for (key_len, value_len) in [(2, 0), (2, 6), (8, 8), (16, 16)] {
+        for (new, odd_len) in [(true, 1900), (false, 1900), (true, 0), (false, 0), (true, 3000), (false, value_len + 1)]
+        {
+            let mut run = Run::new(1, 4096);
+            let key = |n: u32| u128::from(n).to_be_bytes()[16 - key_len..].to_vec();
+            let count = 4064 / (4 + key_len + value_len);
+            for n in 0..count as u32 {
+                let (key, value) = (key(n * 2), vec![1; value_len]);
+                put(&mut run.tree, &mut run.pages, &mut run.finger, &key, &value, Mode::Append).unwrap();
+                run.model.insert(key, value);
+            }
+            assert_eq!(run.tree.depth, 1, "they fill one leaf");
+            // In the middle, at the beginning, at the end.
+            for n in [count as u32, 0, 2 * (count as u32 - 1)] {
+                let (key, value) = (key(n + u32::from(new)), vec![2; odd_len]);
+                put(&mut run.tree, &mut run.pages, &mut run.finger, &key, &value, Mode::Upsert).unwrap();
+                run.model.insert(key, value);
+                run.compare();
+            }
+        }
+    }
+}
+
 #[test]
 fn sorted_input_fills_its_pages() {
     let mut run = Run::new(1, 4096);
@@ -388,8 +449,8 @@ fn sorted_input_fills_its_pages() {
         run.model.insert(key.to_vec(), key.to_vec());
     }
     run.compare();
-    // 26 bytes an entry, 4,064 bytes a leaf.
-    let full = 20_000_usize.div_ceil(4064 / 26);
+    // 20 bytes an entry, 4,064 bytes a leaf.
+    let full = 20_000_usize.div_ceil(4064 / 20);
     assert!(run.pages.in_use() <= full + full / 50 + 3, "{} pages", run.pages.in_use());
     let err = put(&mut run.tree, &mut run.pages, &mut run.finger, &7u64.to_be_bytes(), b"", Mode::Append);
     assert!(matches!(err, Err(Error::KeyOrder)));
@@ -465,7 +526,7 @@ fn shapes(rng: &mut fastrand::Rng) -> Vec<(&'static str, Vec<Owned>)> {
         ("varied", |rng| (path(rng), vec![4; rng.usize(..300)])),
         ("long keys", |rng| ([path(rng), vec![b'k'; rng.usize(..200)]].concat(), vec![])),
     ];
-    shapes.into_iter().map(|(name, entry)| (name, (0..6_000).map(|_| entry(rng)).collect())).collect()
+    shapes.into_iter().map(|(name, entry)| (name, (0..9_000).map(|_| entry(rng)).collect())).collect()
 }
 
 fn fill_of(run: &Run) -> f64 {

@@ -647,7 +647,7 @@ impl<'a> Pages<'a> for PageSource<'a> {
         self.map.large(large)
     }
 
-    #[inline]
+    #[inline(always)]
     fn prefetch<const LINES: usize>(self, no: PageNo, at: usize) {
         match no.as_dirty() {
             None => self.map.prefetch::<LINES>(no, at),
