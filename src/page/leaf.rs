@@ -160,6 +160,14 @@ fn slotted_entry<'a>(page: &'a [u8], slot: &Slot) -> Option<(&'a [u8], Value<'a>
 }
 
 #[inline]
+fn slotted_record<'a>(page: &'a [u8], slot: &Slot) -> Option<&'a [u8]> {
+    let record = page.get(usize::from(slot.at.get())..)?;
+    let (value_len, _) = record.split_first_chunk::<VALUE_LEN_LEN>()?;
+    let stored_len = usize::from(u16::from_le_bytes(*value_len) & !LARGE);
+    record.get(..VALUE_LEN_LEN + usize::from(slot.key_len.get()) + stored_len)
+}
+
+#[inline]
 fn slotted_key<'a>(page: &'a [u8], slots: &[Slot], i: usize) -> Option<&'a [u8]> {
     let slot = slots.get(i)?;
     let at = usize::from(slot.at.get()) + VALUE_LEN_LEN;
@@ -414,18 +422,11 @@ impl<'a> Leaf<'a> {
         self.sound(place)
     }
 
-    /// Entry `i` as a record of a slotted leaf has it: `value_len`, and key and value in one.
-    fn record(&self, i: usize) -> Result<'a, (u16, &'a [u8])> {
+    /// The bytes of record `i`, its `value_len` included where it has one.
+    fn record(&self, i: usize) -> Result<'a, &'a [u8]> {
         let record = match self.layout {
-            Layout::Slotted(slots) => slots.get(i).and_then(|slot| {
-                let record = self.page.get(usize::from(slot.at.get())..)?;
-                let (value_len, rest) = record.split_first_chunk::<VALUE_LEN_LEN>()?;
-                let value_len = u16::from_le_bytes(*value_len);
-                Some((value_len, rest.get(..usize::from(slot.key_len.get()) + usize::from(value_len & !LARGE))?))
-            }),
-            Layout::Uniform(heads, shape) => {
-                uniform_record(self.page, heads, shape, i).map(|record| (shape.value_len() as u16, record))
-            }
+            Layout::Slotted(slots) => slots.get(i).and_then(|slot| slotted_record(self.page, slot)),
+            Layout::Uniform(heads, shape) => uniform_record(self.page, heads, shape, i),
         };
         self.sound(record)
     }
@@ -434,13 +435,16 @@ impl<'a> Leaf<'a> {
     fn entry_len(&self, i: usize) -> Result<'a, usize> {
         match self.layout {
             Layout::Slotted(_) => self.slotted_entry_len(i),
-            Layout::Uniform(..) => Ok(Shape::read(self.page).entry_len()),
+            Layout::Uniform(_, shape) => Ok(shape.entry_len()),
         }
     }
 
     /// What entry `i` takes in a slotted leaf.
     fn slotted_entry_len(&self, i: usize) -> Result<'a, usize> {
-        self.record(i).map(|(_, record)| SLOT_LEN + VALUE_LEN_LEN + record.len())
+        match self.layout {
+            Layout::Slotted(_) => self.record(i).map(|record| SLOT_LEN + record.len()),
+            Layout::Uniform(_, shape) => Ok(SLOT_LEN + VALUE_LEN_LEN + shape.record_len()),
+        }
     }
 
     /// The shape that all entries have, if a uniform leaf can hold them.
@@ -450,13 +454,11 @@ impl<'a> Leaf<'a> {
             Layout::Slotted(slots) => {
                 let (key, value) = self.entry(0).ok()?;
                 let shape = Shape::of(key, &value)?;
-                let is_alike = |(i, slot): (usize, &Slot)| {
-                    let (value_len, _) = self.record(i).ok()?;
-                    let is_alike = usize::from(slot.key_len.get()) == shape.key_len()
-                        && usize::from(value_len) == shape.value_len();
-                    is_alike.then_some(())
+                let is_alike = |slot| {
+                    let (key, value) = slotted_entry(self.page, slot)?;
+                    (Shape::of(key, &value) == Some(shape)).then_some(())
                 };
-                slots.iter().enumerate().try_for_each(is_alike).map(|()| shape)
+                slots.iter().try_for_each(is_alike).map(|()| shape)
             }
         }
     }
@@ -525,14 +527,14 @@ fn view_entry(page: &[u8], i: usize) -> (&[u8], Value<'_>) {
 
 /// Inserts an entry before slot `i`. Answers false, and changes nothing, if it does not fit.
 pub(crate) fn insert(page: &mut [u8], i: usize, key: &[u8], value: Value<'_>) -> bool {
-    let shape = Shape::of(key, &value);
-    if slot_count(page) == 0
-        && let Some(shape) = shape
-    {
-        uniform::begin(page, shape, key.len());
-    }
-    if !is_uniform(page) {
+    let is_empty = slot_count(page) == 0;
+    if !is_empty && !is_uniform(page) {
         return insert_slotted(page, i, key, value);
+    }
+    let shape = Shape::of(key, &value);
+    if is_empty {
+        let Some(shape) = shape else { return insert_slotted(page, i, key, value) };
+        uniform::begin(page, shape, key.len());
     }
     if shape == Some(Shape::read(page)) {
         return insert_uniform(page, i, key, value.stored_bytes());
@@ -555,6 +557,7 @@ fn insert_uniform(page: &mut [u8], i: usize, key: &[u8], value: &[u8]) -> bool {
     true
 }
 
+#[inline]
 fn insert_slotted(page: &mut [u8], i: usize, key: &[u8], value: Value<'_>) -> bool {
     if HEADER_LEN + live_len(page) + entry_len(key, &value) > page.len() {
         return false;
@@ -581,6 +584,7 @@ fn insert_slotted(page: &mut [u8], i: usize, key: &[u8], value: Value<'_>) -> bo
 }
 
 /// Shortens the page's prefix to what `key` has of it. The key belongs before slot `i`.
+#[inline]
 fn share_prefix(page: &mut [u8], i: usize, key: &[u8]) {
     // Without a prefix this touches no record.
     let prefix = view(page).prefix(i).expect("a dirty leaf is well formed");
@@ -634,8 +638,7 @@ pub(crate) fn remove(page: &mut [u8], i: usize) {
     } else {
         let leaf = view(page);
         let at = leaf.record_at(i).expect("a dirty leaf is well formed");
-        let (_, record) = leaf.record(i).expect("a dirty leaf is well formed");
-        let len = VALUE_LEN_LEN + record.len();
+        let len = leaf.record(i).expect("a dirty leaf is well formed").len();
         release_record(page, at, len);
         remove_slots(page, HEADER_LEN, count, i..i + 1);
     }
@@ -728,8 +731,7 @@ fn to_uniform(page: &mut [u8], shape: Shape) {
 fn to_slots(page: &mut [u8]) {
     let old = page.to_vec();
     clear(page);
-    header_mut(page).prefix_len = header(&old).prefix_len;
-    append_slots(page, view(&old), 0..slot_count(&old));
+    append_as_slots(page, view(&old), 0..slot_count(&old));
 }
 
 /// Empties the page.
@@ -762,36 +764,46 @@ fn append_from(page: &mut [u8], from: &[u8], range: Range<usize>) {
     if prefix_len != usize::from(header(page).prefix_len.get()) {
         set_prefix(page, prefix_len);
     }
-    if is_uniform(page) { uniform::append_from(page, from, range) } else { append_slots(page, source, range) }
+    match source.layout {
+        Layout::Slotted(slots) => append_slots(page, from, &slots[range]),
+        Layout::Uniform(..) if is_uniform(page) => uniform::append_from(page, from, range),
+        Layout::Uniform(..) => append_as_slots(page, source, range),
+    }
 }
 
-/// As `append_from`, to a slotted leaf whose prefix is right.
-fn append_slots(page: &mut [u8], from: Leaf<'_>, range: Range<usize>) {
+/// As `append_from`, from slots of `from` to a slotted leaf whose prefix is right.
+fn append_slots(page: &mut [u8], from: &[u8], slots: &[Slot]) {
     let (count, prefix_len) = (slot_count(page), usize::from(header(page).prefix_len.get()));
     let mut heap_at = page.len() - usize::from(header(page).heap_len.get());
     let mut slot_at = HEADER_LEN + count * SLOT_LEN;
     let mut value_lens = 0;
-    for i in range.clone() {
-        let (value_len, record) = from.record(i).expect("a dirty leaf is well formed");
-        let key_len = record.len() - usize::from(value_len & !LARGE);
-        value_lens |= value_len;
-        heap_at -= VALUE_LEN_LEN + record.len();
-        page[heap_at..heap_at + VALUE_LEN_LEN].copy_from_slice(&value_len.to_le_bytes());
-        page[heap_at + VALUE_LEN_LEN..][..record.len()].copy_from_slice(record);
-        let slot = Slot {
-            head: U32::new(head_of(&record[prefix_len..key_len])),
-            at: U16::new(heap_at as u16),
-            key_len: U16::new(key_len as u16),
-        };
+    for slot in slots {
+        let record = slotted_record(from, slot).expect("a dirty leaf is well formed");
+        let key_len = slot.key_len;
+        let head = head_of(&record[VALUE_LEN_LEN + prefix_len..VALUE_LEN_LEN + usize::from(key_len.get())]);
+        value_lens |= u16::from_le_bytes([record[0], record[1]]);
+        heap_at -= record.len();
+        page[heap_at..heap_at + record.len()].copy_from_slice(record);
+        let slot = Slot { head: U32::new(head), at: U16::new(heap_at as u16), key_len };
         page[slot_at..slot_at + SLOT_LEN].copy_from_slice(slot.as_bytes());
         slot_at += SLOT_LEN;
     }
     let heap_len = page.len() - heap_at;
     let header = header_mut(page);
-    header.slot_count = U16::new((count + range.len()) as u16);
+    header.slot_count = U16::new((count + slots.len()) as u16);
     header.heap_len = U16::new(heap_len as u16);
     if value_lens & LARGE != 0 {
         header.flags |= HAS_LARGE;
+    }
+}
+
+/// As `append_from`, from a uniform leaf to a slotted one.
+fn append_as_slots(page: &mut [u8], from: Leaf<'_>, range: Range<usize>) {
+    for i in range {
+        let (key, value) = from.entry(i).expect("a dirty leaf is well formed");
+        let count = slot_count(page);
+        let fits = insert_slotted(page, count, key, value);
+        assert!(fits, "entries that are known to fit");
     }
 }
 
@@ -867,21 +879,20 @@ pub(crate) fn choose_cut(page: &[u8], i: usize, key: &[u8], value: &Value<'_>, a
     let separator_len = |n: usize| common_prefix_len(key_at(n - 1), key_at(n)) + 1;
     let capacity = page.len() - HEADER_LEN;
     let total = if stays_uniform { live_len(page) } else { slotted_len(page) } + new_len;
-    // Each cut that leaves sides which fit, and how much longer one of them is.
-    let cuts = || {
+    // Cuts that leave the sides within an eighth of a page of each other count as equally good.
+    let lean = |difference: usize| difference / (capacity / 8);
+    let middle = || {
+        // Each cut that leaves sides which fit, and how much longer one of them is.
         let mut left = 0;
-        let cut = move |n| {
+        let cut = |n| {
             left += len_at(n - 1);
             (n, left, total - left)
         };
         let fitting = (1..=count).map(cut).filter(|&(_, left, right)| left.max(right) <= capacity);
-        fitting.map(|(n, left, right)| (n, left.abs_diff(right)))
-    };
-    // Cuts that leave the sides within an eighth of a page of each other count as equally good.
-    let lean = |difference: usize| difference / (capacity / 8);
-    let middle = || {
-        let least = cuts().map(|(_, difference)| lean(difference)).min()?;
-        let good = cuts().filter(|&(_, difference)| lean(difference) == least);
+        let mut cuts: Vec<(usize, usize)> = Vec::with_capacity(count);
+        cuts.extend(fitting.map(|(n, left, right)| (n, left.abs_diff(right))));
+        let least = cuts.iter().map(|&(_, difference)| lean(difference)).min()?;
+        let good = cuts.into_iter().filter(|&(_, difference)| lean(difference) == least);
         good.min_by_key(|&(n, difference)| (separator_len(n), difference)).map(|(n, _)| n)
     };
     let cut = if at_edge { count } else { middle()? };
