@@ -1051,3 +1051,31 @@ fn uniform_leaves_of_impossible_shapes() {
         }
     }
 }
+
+/// With nothing verified: an entry that a walk comes to and a search does not find is not deleted again and again.
+#[test]
+fn keys_that_are_seen_and_not_found() {
+    for value in [&[1; 8][..], &[1; 40]] {
+        let mut image = image(|db| {
+            db.exec(|txn| (0..40u32).try_for_each(|n| txn.bucket_mut("a")?.put(n.to_be_bytes(), value))).unwrap();
+        });
+        let leaf = find(&image, &0u32.to_be_bytes()).0 / PAGE;
+        swap_first_entries(&mut image, leaf as u64);
+        let open = move || {
+            let options = Options::new().verify(Verify::Never);
+            options.open_store(&MemoryStore::with_image(&image)).unwrap()
+        };
+        let db = open();
+        let retained = in_time(move || db.exec(|txn| txn.bucket_mut("a")?.retain(|key, _| key != 0u32.to_be_bytes())));
+        assert!(matches!(retained, Err(Error::Corrupt { .. })), "{retained:?}");
+        let db = open();
+        let popped = in_time(move || {
+            db.exec(|txn| {
+                let mut a = txn.bucket_mut("a")?;
+                while a.pop_first()?.is_some() {}
+                Ok(())
+            })
+        });
+        assert!(matches!(popped, Err(Error::Corrupt { .. })), "{popped:?}");
+    }
+}

@@ -88,8 +88,8 @@
 //! - **Numbers big-endian** (`to_be_bytes`), so that bytes sort as the numbers do. For signed ones flip the top bit first.
 //! - **Short.** A leaf stores each key whole. What is the same for all keys of a kind belongs into the name of the bucket.
 //! - **Of one length**, and the values too, where key and value together are 32 bytes or fewer: numbers, ids, hashes. Such entries take
-//!   four bytes in a leaf beside their own, others ten. Nothing is declared: a leaf finds out by itself, and one odd entry
-//!   costs that in one leaf.
+//!   four bytes in a leaf beside their own, others ten. Nothing is declared: a leaf finds out by itself, and an odd entry
+//!   costs that in its own leaf. Where one in a hundred is odd, most leaves have one.
 //! - **Neighbours together.** Entries that are read together should sort together: then they share pages, and a range finds
 //!   them.
 //! - **Keys at random** (hashes, random UUIDs) touch a page of their own for each put. Ids that grow with time share pages, and

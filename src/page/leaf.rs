@@ -4,8 +4,8 @@
 //! well formed: they were made here, or verified when they were copied. Called by `tree`.
 //!
 //! A leaf begins as a uniform one if its first entry allows that (see `uniform`), and gets slots when an entry of other lengths comes. A
-//! leaf with slots becomes uniform where it is rewritten and all that it holds is alike. So nobody has to declare lengths, one odd
-//! entry costs one leaf, and a whole tree never has to be converted.
+//! leaf with slots becomes uniform where it is full, split, merged or packed, and all that it holds is alike. So nobody has to declare
+//! lengths, an odd entry concerns its own leaf, and a whole tree never has to be converted.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -249,7 +249,8 @@ impl<'a> Leaf<'a> {
     pub(crate) fn entries(&self, range: Range<usize>) -> Result<'a, Entries<'a>> {
         let rest = match self.layout {
             Layout::Slotted(slots) => Some(Rest::Slotted(slots.get(range).unwrap_or_default().iter())),
-            Layout::Uniform(_, shape) if shape.record_len() > 0 => {
+            Layout::Uniform(heads, shape) if shape.record_len() > 0 => {
+                let range = if heads.get(range.clone()).is_some() { range } else { 0..0 };
                 uniform::records(self.page, shape.record_len(), range).map(|records| Rest::Uniform(records, shape))
             }
             Layout::Uniform(..) => None,
@@ -486,6 +487,14 @@ pub(crate) fn live_len(page: &[u8]) -> usize {
     used.saturating_sub(usize::from(header.dead_len.get()))
 }
 
+/// As [`live_len`], of the page as packing leaves it: uniform if it can be.
+pub(crate) fn packed_len(page: &[u8]) -> usize {
+    match view(page).shape() {
+        Some(shape) => slot_count(page) * shape.entry_len(),
+        None => live_len(page),
+    }
+}
+
 /// As [`live_len`], of the page with slots.
 fn slotted_len(page: &[u8]) -> usize {
     if !is_uniform(page) {
@@ -525,11 +534,13 @@ fn view_entry(page: &[u8], i: usize) -> (&[u8], Value<'_>) {
     view(page).entry(i).expect("a dirty leaf is well formed")
 }
 
-/// Inserts an entry before slot `i`. Answers false, and changes nothing, if it does not fit.
+/// Inserts an entry before slot `i`. Answers false, and changes no entry, if it does not fit.
 pub(crate) fn insert(page: &mut [u8], i: usize, key: &[u8], value: Value<'_>) -> bool {
     let is_empty = slot_count(page) == 0;
     if !is_empty && !is_uniform(page) {
-        return insert_slotted(page, i, key, value);
+        // Rather than split a leaf, see whether what made it slotted is gone.
+        return insert_slotted(page, i, key, value)
+            || (Shape::of(key, &value).is_some() && make_uniform(page) && insert(page, i, key, value));
     }
     let shape = Shape::of(key, &value);
     if is_empty {
@@ -594,7 +605,7 @@ fn share_prefix(page: &mut [u8], i: usize, key: &[u8]) {
     }
 }
 
-/// Appends an entry. Answers false, and changes nothing, if it does not fit.
+/// Appends an entry. Answers false, and changes no entry, if it does not fit.
 pub(crate) fn append(page: &mut [u8], key: &[u8], value: Value<'_>) -> bool {
     let count = slot_count(page);
     insert(page, count, key, value)
@@ -647,7 +658,12 @@ pub(crate) fn remove(page: &mut [u8], i: usize) {
 /// Removes the entries in slots `range`, which is not all of them.
 pub(crate) fn remove_range(page: &mut [u8], range: Range<usize>) {
     if is_uniform(page) {
-        return uniform::remove(page, range);
+        uniform::remove(page, range);
+        let prefix_len = common_prefix_len(view_entry(page, 0).0, view_entry(page, slot_count(page) - 1).0);
+        if prefix_len != usize::from(header(page).prefix_len.get()) {
+            set_prefix(page, prefix_len);
+        }
+        return;
     }
     let count = slot_count(page);
     remove_slots(page, HEADER_LEN, count, range);
@@ -696,15 +712,20 @@ pub(crate) fn value_mut(page: &mut [u8], i: usize) -> &mut [u8] {
     &mut page[at..at + value_len]
 }
 
-/// Rewrites a page without dead bytes and with the longest prefix, and as a uniform leaf if it can be one.
+/// Rewrites a slotted leaf without dead bytes and with the longest prefix, or as a uniform one if it can be that.
 fn compact(page: &mut [u8]) {
+    if !is_uniform(page) && slot_count(page) > 0 && !make_uniform(page) {
+        rewrite(page);
+    }
+}
+
+/// Makes a slotted leaf uniform if its entries are alike. Answers whether they are.
+fn make_uniform(page: &mut [u8]) -> bool {
     if is_uniform(page) || slot_count(page) == 0 {
-        return;
+        return false;
     }
-    match view(page).shape() {
-        Some(shape) => to_uniform(page, shape),
-        None => rewrite(page),
-    }
+    let shape = view(page).shape();
+    shape.inspect(|&shape| to_uniform(page, shape)).is_some()
 }
 
 /// Rewrites a slotted leaf without dead bytes and with the longest prefix.
@@ -808,13 +829,47 @@ fn append_as_slots(page: &mut [u8], from: Leaf<'_>, range: Range<usize>) {
 }
 
 /// Appends entries of `from`, from slot `start` on, until the page has no room or is as near to `live_max` live bytes as it gets; an
-/// empty page takes one at least, and one of another layout or shape none. Answers the slot of the first that was not taken.
-pub(crate) fn fill_from(page: &mut [u8], from: &[u8], start: usize, live_max: usize) -> usize {
+/// empty page takes one at least. Answers the slot of the first that was not taken.
+///
+/// The layout of `from` decides nothing: a page is uniform as long as its entries are alike.
+pub(crate) fn fill_from(page: &mut [u8], from: &[u8], mut start: usize, live_max: usize) -> usize {
+    let source = view(from);
+    while start < source.len() {
+        if goes_on_alike(page, from, start) {
+            return fill_alike(page, from, start, live_max);
+        }
+        let (key, value) = source.entry(start).expect("a dirty leaf is well formed");
+        let fits_share = live_len(page) + inserted_len(page, key, &value) / 2 <= live_max;
+        if (slot_count(page) > 0 && !fits_share) || !append(page, key, value) {
+            break;
+        }
+        start += 1;
+    }
+    start
+}
+
+/// Whether all entries of `from` from slot `start` on can be appended to the page as they are.
+fn goes_on_alike(page: &[u8], from: &[u8], start: usize) -> bool {
+    let is_empty = slot_count(page) == 0;
+    if is_uniform(from) || !is_empty {
+        return is_empty || is_alike(page, from);
+    }
+    let (key, value) = view_entry(from, start);
+    Shape::of(key, &value).is_none()
+}
+
+/// What an entry adds to the page's bytes in the layout that the page has with it. What else changes with the layout does not count.
+fn inserted_len(page: &[u8], key: &[u8], value: &Value<'_>) -> usize {
+    match Shape::of(key, value) {
+        Some(shape) if is_uniform(page) && shape == Shape::read(page) => shape.entry_len(),
+        _ => entry_len(key, value),
+    }
+}
+
+/// As `fill_from`, where the layout of both is the same.
+fn fill_alike(page: &mut [u8], from: &[u8], start: usize, live_max: usize) -> usize {
     let source = view(from);
     let mut len = live_len(page);
-    if len > 0 && !is_alike(page, from) {
-        return start;
-    }
     let mut end = start;
     while end < source.len() {
         let next = source.entry_len(end).expect("a dirty leaf is well formed");
@@ -842,6 +897,7 @@ pub(crate) fn merge(left: &mut [u8], right: &[u8]) {
         rewrite(left);
     }
     append_from(left, right, 0..slot_count(right));
+    make_uniform(left);
 }
 
 /// Where to cut a full leaf that is to take a new entry before slot `i`.
@@ -923,12 +979,7 @@ fn move_tail(left: &mut [u8], right: &mut [u8], start: usize) {
     } else if start < count {
         remove_range(left, start..count);
     }
-    if start < count
-        && !is_uniform(right)
-        && let Some(shape) = view(right).shape()
-    {
-        to_uniform(right, shape);
-    }
+    make_uniform(right);
 }
 
 /// Slots and records in bounds, keys in order, heads and prefix true.

@@ -89,7 +89,7 @@ fn pack_leaves<P: PagesMut>(pages: &mut P, run: &[Child], count_max: usize) -> R
     let (mut live_len, mut entry_count) = (0, 0);
     for &(_, no) in run {
         let page = pages.view().page(no)?;
-        live_len += leaf::live_len(page);
+        live_len += leaf::packed_len(page);
         entry_count += slot_count(page);
     }
     let full = ((pages.page_len() - HEADER_LEN) * entry_count / live_len).max(1);

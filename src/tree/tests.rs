@@ -559,6 +559,35 @@ fn random_loads_leave_full_pages_when_packed() {
     }
 }
 
+/// Leaves of both layouts are packed together, and those whose entries have become alike are uniform afterwards.
+#[test]
+fn entries_nearly_alike_are_packed() {
+    for (odd, bytes_max) in [(u64::MAX, 20), (1000, 23), (100, 27), (10, 27)] {
+        for page_len in [4096, 16384] {
+            let mut run = Run::new(odd, page_len);
+            let pages_of = |bytes: usize| (20_000 * bytes).div_ceil((page_len - page::HEADER_LEN) * 9 / 10) + 3;
+            let mut keys: Vec<u64> = (0..20_000).collect();
+            run.rng.shuffle(&mut keys);
+            let load = |run: &mut Run, is_odd: &dyn Fn(u64) -> bool| {
+                for &key in &keys {
+                    let value = vec![1; if is_odd(key) { 9 } else { 8 }];
+                    let key = key.to_be_bytes();
+                    put(&mut run.tree, &mut run.pages, &mut run.finger, &key, &value, Mode::Upsert).unwrap();
+                    run.model.insert(key.to_vec(), value);
+                }
+                run.finger.forget();
+                pack(&mut run.tree, &mut run.pages).unwrap();
+                run.compare();
+                run.pages.in_use()
+            };
+            let first = load(&mut run, &|key| key % odd == odd - 1);
+            assert!(first <= pages_of(bytes_max), "one in {odd}, {page_len}: {first} pages, {}", pages_of(bytes_max));
+            let second = load(&mut run, &|_| true);
+            assert!(second <= pages_of(21), "all of 9 bytes, {page_len}: {second} pages, {}", pages_of(21));
+        }
+    }
+}
+
 #[test]
 fn what_is_clean_is_not_packed() {
     let mut run = Run::new(7, 4096);
