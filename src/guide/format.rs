@@ -15,7 +15,7 @@
 //! |---|---|
 //! | meta | the root of everything: format version, page size, transaction id, page count, the catalog's root, where the space log begins, and how far it may be trusted. There are two slots, and a commit overwrites the one that does not hold the last durable commit |
 //! | branch | separators, children, and how many entries are below each child |
-//! | leaf | entries, sorted, each with its key whole. Where all are short and of the same lengths, nothing is stored of lengths and places |
+//! | leaf | entries, sorted, each with its key whole. In a *uniform leaf* all keys are of one length and all values of another, 32 bytes together at most, and nothing is stored of lengths and places |
 //! | large | a part of a value that has pages of its own, in one run, without a header |
 //! | space log | which pages are free, as a log: what each commit took and freed |
 //!
