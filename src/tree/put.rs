@@ -171,7 +171,7 @@ pub(crate) fn put<P: PagesMut>(
             free_if_large(pages, leaf_no, i)?;
             if !leaf::replace(pages.page_mut(leaf_no), i, value) {
                 leaf::remove(pages.page_mut(leaf_no), i);
-                split(tree, pages, finger, i, key, value)?;
+                insert(tree, pages, finger, i, key, value)?;
             }
             Ok(true)
         }
@@ -211,7 +211,7 @@ pub(super) fn free_if_large<P: PagesMut>(pages: &mut P, leaf_no: PageNo, i: usiz
     Ok(())
 }
 
-/// Inserts an entry, which is counted already, before slot `i` of the finger's leaf.
+/// Inserts an entry, which is counted already, before slot `i` of the finger's leaf. A leaf without room is split.
 fn insert<P: PagesMut>(
     tree: &mut Tree,
     pages: &mut P,
@@ -220,24 +220,11 @@ fn insert<P: PagesMut>(
     key: &[u8],
     value: Value<'_>,
 ) -> Result<()> {
-    if leaf::insert(pages.page_mut(finger.leaf_no()), i, key, value) {
-        Ok(())
-    } else {
-        split(tree, pages, finger, i, key, value)
+    let leaf_no = finger.leaf_no();
+    if leaf::insert(pages.page_mut(leaf_no), i, key, value) {
+        return Ok(());
     }
-}
-
-/// As `insert`, where the leaf has no room.
-fn split<P: PagesMut>(
-    tree: &mut Tree,
-    pages: &mut P,
-    finger: &mut Finger,
-    i: usize,
-    key: &[u8],
-    value: Value<'_>,
-) -> Result<()> {
     let path = finger.path.clone();
-    let leaf_no = path.nos[path.len - 1];
     let page = pages.page_mut(leaf_no);
     let is_behind = i == usize::from(crate::page::header(page).slot_count.get());
     let at_edge = finger.is_last && is_behind;
@@ -252,6 +239,7 @@ fn split<P: PagesMut>(
         leaf::split(left_page, right_page, &cut, i, key, value);
         return add_beside(tree, pages, &path, finger.is_last, cut.separator, right);
     }
+    // Once is enough: with slots, half of the entries take about as much room as all of them did without.
     let separator = leaf::halve(left_page, right_page);
     add_beside(tree, pages, &path, false, separator, right)?;
     let (Ok(i) | Err(i)) = finger.locate(tree, pages, key)?;
