@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use folio::disk::{MemoryStore, Unsynced};
-use folio::{Database, Durability, Options, ReadTxn, TxnId};
+use folio::{Database, Durability, Options, ReadTxn, TxnId, WriteTxn};
 
 type Model = BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>;
 
@@ -22,8 +22,8 @@ struct Commit {
     acknowledged: usize,
 }
 
-/// The key of a number.
-type Keys = fn(u32) -> String;
+/// The changes of one transaction, made to the model as well.
+type Change = fn(&mut fastrand::Rng, &mut WriteTxn, &mut Model) -> folio::Result<()>;
 
 fn short_keys(n: u32) -> String {
     format!("key/{:03}", n % 400)
@@ -37,7 +37,7 @@ fn long_keys(n: u32) -> String {
 struct History {
     rng: fastrand::Rng,
     options: Options,
-    keys: Keys,
+    change: Change,
     disk: MemoryStore,
     /// The state after each commit; the first is the one that recording began with. Its transaction has id `first_id`.
     states: Vec<Model>,
@@ -60,8 +60,22 @@ fn value(rng: &mut fastrand::Rng) -> Vec<u8> {
     vec![rng.u8(..); len]
 }
 
-/// Some changes in one transaction.
-fn change(rng: &mut fastrand::Rng, keys: Keys, txn: &mut folio::WriteTxn, model: &mut Model) -> folio::Result<()> {
+/// Some changes of a few entries, in a small tree.
+fn change_some(rng: &mut fastrand::Rng, txn: &mut WriteTxn, model: &mut Model) -> folio::Result<()> {
+    change(rng, short_keys, txn, model)
+}
+
+/// The same in a tree with many branches.
+fn change_long(rng: &mut fastrand::Rng, txn: &mut WriteTxn, model: &mut Model) -> folio::Result<()> {
+    change(rng, long_keys, txn, model)
+}
+
+fn change(
+    rng: &mut fastrand::Rng,
+    keys: fn(u32) -> String,
+    txn: &mut WriteTxn,
+    model: &mut Model,
+) -> folio::Result<()> {
     let names = ["a", "bb", "ccc"];
     let count = match rng.u32(..15) {
         0 => 300,
@@ -98,6 +112,28 @@ fn change(rng: &mut fastrand::Rng, keys: Keys, txn: &mut folio::WriteTxn, model:
     Ok(())
 }
 
+/// Deletes or overwrites about a third of all entries, so that the file becomes shorter if it has room.
+fn thin_out(rng: &mut fastrand::Rng, txn: &mut WriteTxn, model: &mut Model) -> folio::Result<()> {
+    for (name, truth) in model.iter_mut() {
+        let mut bucket = txn.bucket_mut(name)?;
+        for key in truth.keys().cloned().collect::<Vec<_>>() {
+            match rng.u32(..9) {
+                0 | 1 => {
+                    bucket.delete(&key)?;
+                    truth.remove(&key);
+                }
+                2 => {
+                    let value = vec![rng.u8(..); 900];
+                    bucket.put(&key, &value)?;
+                    truth.insert(key, value);
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
 fn compare(txn: &ReadTxn, model: &Model) {
     assert_eq!(txn.buckets().unwrap(), model.keys().cloned().collect::<Vec<_>>());
     for (name, truth) in model {
@@ -115,9 +151,16 @@ fn assert_sound(db: &Database) {
 }
 
 /// Three more commits on a recovered database, whose `model` is the truth; then it is closed, opened again and checked.
-fn go_on(rng: &mut fastrand::Rng, options: &Options, keys: Keys, disk: &MemoryStore, db: Database, mut model: Model) {
+fn go_on(
+    rng: &mut fastrand::Rng,
+    options: &Options,
+    change: Change,
+    disk: &MemoryStore,
+    db: Database,
+    mut model: Model,
+) {
     for _ in 0..3 {
-        db.exec(|txn| change(rng, keys, txn, &mut model)).unwrap();
+        db.exec(|txn| change(rng, txn, &mut model)).unwrap();
     }
     assert_sound(&db);
     drop(db);
@@ -127,7 +170,14 @@ fn go_on(rng: &mut fastrand::Rng, options: &Options, keys: Keys, disk: &MemorySt
 }
 
 impl History {
-    fn run(seed: u64, keys: Keys, base: &MemoryStore, boot_id: [u8; 16], states: Vec<Model>, length: usize) -> History {
+    fn run(
+        seed: u64,
+        change: Change,
+        base: &MemoryStore,
+        boot_id: [u8; 16],
+        states: Vec<Model>,
+        length: usize,
+    ) -> History {
         let mut rng = fastrand::Rng::with_seed(seed);
         let page_size = *rng.choice(&[4096, 4096, 4096, 8192]).unwrap();
         let options = Options::new().page_size(page_size).dirty_limit(64 * 8192).sync_bytes(rng.u64(..300_000));
@@ -139,7 +189,7 @@ impl History {
         let mut history = History {
             rng,
             options,
-            keys,
+            change,
             disk: base.clone(),
             states,
             commits: Vec::new(),
@@ -175,10 +225,10 @@ impl History {
         let mut model = self.states.last().unwrap().clone();
         let mut txn = db.begin_write().unwrap();
         let began = self.now();
-        change(&mut self.rng, self.keys, &mut txn, &mut model).unwrap();
+        (self.change)(&mut self.rng, &mut txn, &mut model).unwrap();
         if self.rng.u32(..4) == 0 {
             let (savepoint, then) = (txn.savepoint().unwrap(), model.clone());
-            change(&mut self.rng, self.keys, &mut txn, &mut model).unwrap();
+            (self.change)(&mut self.rng, &mut txn, &mut model).unwrap();
             if self.rng.bool() {
                 txn.rollback_to(&savepoint).unwrap();
                 model = then;
@@ -248,16 +298,25 @@ impl History {
         let (disk, db, state) = self.open(&image, [9; 16], cut, self.known_durable);
         let model = self.states[state].clone();
         if self.rng.u32(..8) > 0 {
-            return go_on(&mut self.rng, &self.options, self.keys, &disk, db, model);
+            return go_on(&mut self.rng, &self.options, self.change, &disk, db, model);
         }
         drop(db);
-        let mut next = History::run(self.rng.u64(..), self.keys, &disk, [9; 16], vec![model], 3);
+        let mut next = History::run(self.rng.u64(..), self.change, &disk, [9; 16], vec![model], 3);
         let second = next.rng.usize(..next.now() + 1);
         let odds = next.rng.u32(..4);
         let mut rng = next.rng.fork();
         let image = disk.crash(second, |_| rng.u32(..3) < odds);
         let (disk, db, state) = next.open(&image, [8; 16], second, 0);
-        go_on(&mut next.rng, &next.options, next.keys, &disk, db, next.states[state].clone());
+        go_on(&mut next.rng, &next.options, next.change, &disk, db, next.states[state].clone());
+    }
+
+    /// The process dies, the machine does not: nothing is lost that was acknowledged.
+    fn kill(&mut self, cut: usize) {
+        let image = self.disk.crash(cut, |_| true);
+        let acknowledged = self.commits.iter().filter(|commit| commit.acknowledged <= cut).count();
+        let (_, db, _) = self.open(&image, BOOT, cut, acknowledged);
+        // Opening writes nothing. So if the machine dies next, the disk is as if it had died at once.
+        self.known_durable = db.durable_id().get().saturating_sub(self.first_id) as usize;
     }
 
     /// Every cut, with every kind of subset: all, none, and some of those that tear; if `is_deep`, every prefix of the operations, too, each
@@ -265,14 +324,7 @@ impl History {
     fn crash_everywhere(&mut self, is_deep: bool) -> usize {
         let mut states = 0;
         for cut in 0..=self.now() {
-            // The process dies, the machine does not: nothing is lost that was acknowledged.
-            let image = self.disk.crash(cut, |_| true);
-            let acknowledged = self.commits.iter().filter(|commit| commit.acknowledged <= cut).count();
-            let (_, db, _) = self.open(&image, BOOT, cut, acknowledged);
-            // Opening writes nothing. So if the machine dies next, the disk is as if it had died at once.
-            self.known_durable = db.durable_id().get().saturating_sub(self.first_id) as usize;
-            drop(db);
-
+            self.kill(cut);
             let parts = self.disk.unsynced(cut);
             self.crash(cut, |_| true);
             self.crash(cut, |_| false);
@@ -310,9 +362,12 @@ impl History {
     }
 }
 
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"))
+}
+
 #[test]
 fn a_power_cut_anywhere_leaves_a_whole_state() {
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     let seeds = match number("FOLIO_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("FOLIO_CRASH_HISTORIES").unwrap_or(12),
@@ -321,9 +376,55 @@ fn a_power_cut_anywhere_leaves_a_whole_state() {
     for seed in seeds {
         println!("replay with FOLIO_SEED={seed}; {states} states so far");
         let base = MemoryStore::new();
-        let mut history =
-            History::run(seed, if seed % 4 == 3 { long_keys } else { short_keys }, &base, BOOT, vec![Model::new()], 25);
+        let change = if seed % 4 == 3 { change_long } else { change_some };
+        let mut history = History::run(seed, change, &base, BOOT, vec![Model::new()], 25);
         states += history.crash_everywhere(number("FOLIO_CRASH_HISTORIES").is_some());
     }
     println!("{states} states");
+}
+
+/// A file that is mostly free, from which large commits cut the end.
+fn with_room(disk: &MemoryStore, model: &Model) -> folio::Result<u64> {
+    let db = Options::new().open_store(disk)?;
+    let mut readers = Vec::new();
+    for _ in 0..5 {
+        db.exec(|txn| {
+            model.iter().try_for_each(|(name, truth)| {
+                let mut bucket = txn.bucket_mut(name)?;
+                truth.iter().try_for_each(|(key, value)| bucket.put(key, value))
+            })
+        })?;
+        readers.push(db.begin_read()?);
+    }
+    Ok(db.stats()?.file_len)
+}
+
+#[test]
+fn a_power_cut_while_the_file_shrinks_leaves_a_whole_state() {
+    let seeds = match number("FOLIO_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("FOLIO_CRASH_HISTORIES").unwrap_or(2),
+    };
+    // Each state takes 20 ms: the disk is large.
+    let step = if number("FOLIO_CRASH_HISTORIES").is_some() { 1 } else { 3 };
+    for seed in seeds {
+        println!("replay with FOLIO_SEED={seed}");
+        let truth = (0..1000).map(|n| (short_keys(n).into_bytes(), vec![0; 900]));
+        let truth: BTreeMap<_, _> =
+            truth.chain((0..1000).map(|n| (n.to_string().into_bytes(), vec![0; 900]))).collect();
+        let model = Model::from([("a".to_string(), truth)]);
+        let disk = MemoryStore::new();
+        let before = with_room(&disk, &model).unwrap();
+        let mut history = History::run(seed, thin_out, &disk, BOOT, vec![model], 12);
+        let after = disk.image().len() as u64;
+        println!("{before} and {after} bytes, {} operations", history.now());
+        assert!(after < before / 2);
+        for cut in (0..=history.now()).step_by(step) {
+            history.kill(cut);
+            history.crash(cut, |_| false);
+            let mut rng = history.rng.fork();
+            let odds = rng.u32(1..10);
+            history.crash(cut, |_| rng.u32(..10) < odds);
+        }
+    }
 }

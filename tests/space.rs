@@ -1,7 +1,7 @@
 //! Free space: the log that remembers it stays true and small, whatever is freed, through reopening after every few commits.
 
 use folio::disk::{Failure, MemoryStore};
-use folio::{Database, Durability, Options, PageKind, Result};
+use folio::{Database, Durability, Options, PageKind, Result, Verify};
 
 fn assert_sound(db: &Database) {
     let report = db.check().unwrap();
@@ -82,6 +82,90 @@ fn the_file_shrinks_and_grows_again_without_a_page_lost_or_found_twice() -> Resu
         }
     }
     assert!(longest > shortest + (1 << 20), "{shortest} to {longest} bytes");
+    Ok(())
+}
+
+/// What is left after much was deleted at random lies all over the file. Large commits move it to the front, for little more than they
+/// write anyway.
+#[test]
+fn large_commits_take_the_end_of_a_file_along_and_it_shrinks() -> Result<()> {
+    let disk = MemoryStore::new();
+    let db = Options::new().open_store(&disk)?;
+    let mut rng = fastrand::Rng::with_seed(4);
+    let mut left: Vec<u32> = (0..40_000).collect();
+    rng.shuffle(&mut left);
+    for fill in 0..3 {
+        db.exec(|txn| {
+            let mut b = txn.bucket_mut("b")?;
+            left.iter().try_for_each(|key| b.put(key.to_be_bytes(), [fill; 150]))
+        })?;
+    }
+    let before = db.stats()?;
+    let mut written = 0;
+    while left.len() > 10_000 {
+        let pages = db.stats()?.used_pages;
+        let (gone, start) = (left.split_off(left.len() - 3000), db.stats()?.bytes_written);
+        db.exec(|txn| {
+            let mut b = txn.bucket_mut("b")?;
+            gone.iter().try_for_each(|key| b.delete(key.to_be_bytes()).map(|_| ()))
+        })?;
+        written += db.stats()?.bytes_written - start;
+        assert!(written > 0 && db.stats()?.bytes_written - start < (pages + pages / 4) * 4096);
+        assert_sound(&db);
+    }
+    let after = db.stats()?;
+    println!("{} and {} bytes, {written} written", before.file_len, after.file_len);
+    assert!(after.file_len < before.file_len * 2 / 5, "{} and {} bytes", before.file_len, after.file_len);
+    let txn = db.begin_read()?;
+    let b = txn.bucket("b")?.expect("it is there");
+    left.sort_unstable();
+    let there: Vec<u32> =
+        b.iter().map(|entry| Ok(u32::from_be_bytes(entry?.0.try_into().unwrap()))).collect::<Result<_>>()?;
+    assert_eq!(there, left);
+    Ok(())
+}
+
+/// A damaged page at the end of the file stays where it is: a copy would have a checksum of its own, and look sound.
+#[test]
+fn a_damaged_page_is_not_moved_and_so_not_made_to_look_sound() -> Result<()> {
+    let disk = MemoryStore::new();
+    let put = |db: &Database, keys: &[u32], fill: u8| {
+        db.exec(|txn| {
+            let mut b = txn.bucket_mut("b")?;
+            keys.iter().try_for_each(|key| b.put(key.to_be_bytes(), [fill; 900]))
+        })
+    };
+    let all: Vec<u32> = (0..2000).collect();
+    let db = Options::new().open_store(&disk)?;
+    let mut readers = Vec::new();
+    for fill in 0..5 {
+        readers.push(db.begin_read()?);
+        put(&db, &all, fill)?;
+    }
+    drop(readers);
+    let last = db.page_map()?.runs().iter().rev().find(|run| run.kind == PageKind::Leaf).map(|run| run.first).unwrap();
+    let entries = db.begin_read()?.page_info(last)?.expect("it is in the file").entries;
+    let damaged = u32::from_be_bytes(entries[0].key.clone().try_into().unwrap());
+    drop(db);
+    let mut image = disk.image();
+    image[last as usize * 4096 + 3000] ^= 1;
+
+    // Far from that page, so that no commit needs it.
+    let others: Vec<u32> = all.into_iter().filter(|key| key.abs_diff(damaged) > 50 && key % 16 < 4).collect();
+    for verify in [Verify::Never, Verify::Once, Verify::Always] {
+        let db = Options::new().verify(verify).open_store(&MemoryStore::with_image(&image))?;
+        for fill in 10..50 {
+            put(&db, &others, fill)?;
+        }
+        let txn = db.begin_read()?;
+        let info = txn.page_info(last)?.expect("the file does not end before it");
+        assert!(info.kind != PageKind::Leaf || info.entries == entries, "{verify:?}");
+        let problems = db.check()?.problems;
+        assert!(problems.iter().any(|problem| format!("{problem:?}").contains(&last.to_string())), "{problems:?}");
+        let map = db.page_map()?;
+        let leaves = map.runs().iter().filter(|run| run.kind == PageKind::Leaf).map(|run| run.first);
+        assert!(leaves.max().expect("some") < last / 2, "{verify:?}: all others have moved");
+    }
     Ok(())
 }
 

@@ -90,7 +90,7 @@
 //! | `persistent_savepoint` | a backup; a held snapshot and [`diff`] | **missing** |
 //! | `Durability::None` | [`Durability::Relaxed`] | survives a killed process (on Linux), and syncs by itself |
 //! | `set_two_phase_commit`, `set_quick_repair` | nothing | opening takes constant time in any case |
-//! | `compact` | `folio compact`; [`ReadTxn::backup`] makes a packed copy | not in place, and not while it is open. The end of the file is cut off without asking |
+//! | `compact` | `folio compact`; [`ReadTxn::backup`] makes a packed copy | not in place, and not while it is open. Large commits shrink the file without asking |
 //! | `check_integrity` | [`check`] | while others read and write; repairs nothing |
 //! | `set_cache_size` | nothing | the cache is the system's |
 //! | `ReadOnlyDatabase` | [`Options::read_only`] | |

@@ -18,6 +18,7 @@ mod leaves;
 pub(crate) mod pack;
 pub(crate) mod put;
 pub(crate) mod range;
+pub(crate) mod relocate;
 pub(crate) mod walk;
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use super::delete::{clear, delete, delete_range};
 use super::pack::pack;
 use super::put::{Finger, Mode, is_inline, put};
 use super::range::Range;
+use super::relocate::relocate;
 use super::walk::{Visitor, walk};
 use super::*;
 use crate::page::space_log::Extent;
@@ -610,6 +611,59 @@ fn what_is_clean_is_not_packed() {
     pack(&mut run.tree, &mut run.pages).unwrap();
     assert_eq!(clean - run.pages.clean.iter().flatten().count(), touched);
     run.compare();
+}
+
+/// Below branches that have changed, what lies behind a place in the file becomes dirty, as many pages as may be; the entries stay.
+#[test]
+fn pages_behind_a_place_are_relocated() {
+    let mut run = Run::new(8, 4096);
+    for n in 0..20_000u64 {
+        let key = run.rng.u64(..).to_be_bytes().to_vec();
+        put(&mut run.tree, &mut run.pages, &mut run.finger, &key, &[1; 200], Mode::Upsert).unwrap();
+        run.model.insert(key, vec![1; 200]);
+        if n == 10_000 {
+            run.finger.forget();
+            run.tree.root = run.pages.clean(run.tree.root);
+        }
+    }
+    run.finger.forget();
+    assert!(run.tree.depth >= 3);
+    run.tree.root = run.pages.clean(run.tree.root);
+    let behind = |run: &Run, from: usize| run.pages.clean.iter().skip(from).flatten().count();
+    let end = run.pages.clean.len();
+    let from = end - end / 4;
+
+    // Nothing is dirty yet, and nothing becomes so for this alone.
+    let mut left = u64::MAX;
+    relocate(&run.tree, &mut run.pages, PageNo::new(0), &mut left).unwrap();
+    assert_eq!((left, run.pages.in_use()), (u64::MAX, behind(&run, 0)));
+
+    // A key in the first leaf makes the branches above it dirty.
+    let first = run.model.keys().next().unwrap().clone();
+    put(&mut run.tree, &mut run.pages, &mut run.finger, &first, b"changed", Mode::Upsert).unwrap();
+    run.model.insert(first, b"changed".to_vec());
+    run.finger.forget();
+    for count_max in [0, 1, 10, u64::MAX, u64::MAX] {
+        let before = (behind(&run, 0), behind(&run, from));
+        let mut left = count_max;
+        relocate(&run.tree, &mut run.pages, PageNo::new(from as u64), &mut left).unwrap();
+        let moved = before.1 - behind(&run, from);
+        assert_eq!((count_max - left, before.0 - behind(&run, 0)), (moved as u64, moved));
+        assert!(moved as u64 == count_max || count_max == u64::MAX);
+        run.compare();
+    }
+    // What is left lies below branches that are before the place, and clean.
+    let mut below = 0;
+    let root = Branch::view((&run.pages).page(run.tree.root).unwrap(), run.tree.depth - 1).unwrap();
+    for child in (0..root.len()).map(|i| root.child(i).unwrap()) {
+        assert!(child.as_dirty().is_some() || child < PageNo::new(from as u64));
+        if run.tree.depth == 3 && child.as_dirty().is_none() {
+            let branch = Branch::view((&run.pages).page(child).unwrap(), 1).unwrap();
+            let children = (0..branch.len()).map(|i| branch.child(i).unwrap());
+            below += children.filter(|&child| child >= PageNo::new(from as u64)).count();
+        }
+    }
+    assert_eq!(below, behind(&run, from));
 }
 
 #[test]

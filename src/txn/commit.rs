@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::numbering::Numbering;
+use super::shrink;
 use super::space::{Record, Space};
 use super::write::{WritePages, WriteTxn};
 use super::{Committed, Snapshot};
@@ -134,14 +135,17 @@ fn changed(txn: &WriteTxn) -> Vec<usize> {
     (0..txn.buckets.len()).filter(|&i| txn.buckets[i].tree != txn.buckets[i].recorded).collect()
 }
 
-/// Packs the trees of the buckets, and numbers the dirty pages of all trees; the catalog comes last, since it holds the roots of the others.
+/// Packs the trees of the buckets, moves pages away from the end of a file that is to shrink, and numbers the dirty pages of all trees; the
+/// catalog comes last, since it holds the roots of the others.
 fn number_all(txn: &mut WriteTxn) -> Result<Vec<(u64, usize)>> {
     pack_buckets(txn)?;
     let changed = changed(txn);
     // Recorded once for the shape of the catalog, which decides how many pages there are, and once for the roots.
     record_roots(txn, &changed)?;
     let trees: Vec<Tree> = changed.iter().map(|&i| txn.buckets[i].tree).chain([txn.catalog]).collect();
+    shrink::move_tail(&mut txn.pages, &trees)?;
     let mut numbering = Numbering::new(&mut txn.pages, &trees)?;
+    txn.pages.give_back_tail();
     for &i in &changed {
         numbering.number(txn.pages.dirty_mut(), &mut txn.buckets[i].tree);
     }

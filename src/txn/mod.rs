@@ -28,6 +28,7 @@ pub(crate) mod readers;
 pub(crate) mod recover;
 pub(crate) mod savepoint;
 pub(crate) mod seat;
+mod shrink;
 pub(crate) mod space;
 mod sync;
 pub(crate) mod write;

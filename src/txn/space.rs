@@ -188,6 +188,15 @@ impl Space {
         self.free.remove(Extent::new(end, count));
     }
 
+    /// Gives up a zone that reaches beyond page `end`, and counts the free pages before that.
+    pub(crate) fn free_before(&mut self, end: u64) -> u64 {
+        if self.zone.bounds().end() > end {
+            self.dissolve_zone();
+        }
+        let before = self.free.iter_from(0).take_while(|extent| extent.first < end);
+        before.map(|extent| extent.end().min(end) - extent.first).sum()
+    }
+
     /// The free pages from page `from` on.
     pub(crate) fn free_from(&self, from: u64) -> impl Iterator<Item = Extent> {
         self.free.iter_from(from).chain(self.zone.free().iter_from(from))

@@ -76,6 +76,8 @@ pub(crate) struct WritePages {
     pub(super) page_count: u64,
     /// Extents taken by this transaction and still in use.
     pub(super) taken: ExtentSet,
+    /// Free pages at the end of the file that are not to be taken, since it is to become shorter.
+    pub(super) held_back: Vec<Extent>,
     /// Pages of the snapshot that it no longer uses.
     pub(super) freed: Vec<Freed>,
     pub(super) freed_set: ExtentSet,
@@ -106,6 +108,7 @@ impl WriteTxn {
             base_page_count: fields.page_count,
             page_count: fields.page_count,
             taken: ExtentSet::default(),
+            held_back: Vec::new(),
             freed: Vec::new(),
             freed_set: ExtentSet::default(),
             marks: Marks::default(),
@@ -473,8 +476,20 @@ impl WritePages {
     /// Takes pages at the end of the file for the sake of a long row, if little of the file is free.
     fn grow_for_row(&mut self, count: u64) -> Option<Extent> {
         let free_count = self.space().free.page_count();
-        let is_little_free = free_count < (self.in_use() + free_count) / SLACK;
+        let is_little_free = self.held_back.is_empty() && free_count < (self.in_use() + free_count) / SLACK;
         (is_little_free && self.can_grow(count)).then(|| self.grow(count).ok())?
+    }
+
+    /// Keeps the free pages from page `end` on from being taken.
+    pub(super) fn hold_back_tail(&mut self, end: u64) {
+        let tail = Extent::new(end, self.page_count.saturating_sub(end));
+        self.held_back = self.space_mut().free.take_in(tail);
+    }
+
+    /// Lets them be taken again.
+    pub(super) fn give_back_tail(&mut self) {
+        let held_back = std::mem::take(&mut self.held_back);
+        held_back.into_iter().for_each(|extent| self.space_mut().free.insert(extent));
     }
 
     /// Takes up to `count` pages beside the meta slot that the commit will write.
@@ -513,12 +528,12 @@ impl WritePages {
         self.space_mut().set_zone(bounds);
     }
 
-    fn zone_needed(&self) -> u64 {
+    pub(super) fn zone_needed(&self) -> u64 {
         Zone::len_for(self.in_use())
     }
 
     /// How many pages are in use, or about to be. Those that only pinned snapshots see are not.
-    fn in_use(&self) -> u64 {
+    pub(super) fn in_use(&self) -> u64 {
         self.page_count.saturating_sub(self.space().recorded().page_count())
     }
 
@@ -678,6 +693,7 @@ impl WritePages {
 
     /// Gives everything back as it was at begin, savepoints or not.
     fn roll_back(&mut self) {
+        self.give_back_tail();
         let taken = std::mem::take(&mut self.taken);
         let (base, count) = (self.base_page_count, self.page_count);
         let space = self.space_mut();
