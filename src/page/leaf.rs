@@ -370,34 +370,42 @@ impl<'a> Leaf<'a> {
     /// The slot that holds `key` (`Ok`), or the slot before which it belongs (`Err`). Looks at few records: the page's prefix is read in
     /// the one that the key's head leads to, and not in the first.
     pub(crate) fn search(&self, key: &[u8]) -> Result<'a, std::result::Result<usize, usize>> {
+        self.search_near(self.near(key), key)
+    }
+
+    /// The same, where [`Leaf::near`] has found `near` for the key.
+    fn search_near(&self, near: usize, key: &[u8]) -> Result<'a, std::result::Result<usize, usize>> {
         let Some((start, rest)) = key.split_at_checked(self.prefix_len) else {
             return self.search_run(0..self.len(), key);
         };
-        let head = head_of(rest);
-        let (first, _) = self.lower_bound(head);
         if self.prefix_len > 0 {
-            let near = self.key(first.min(self.len() - 1))?;
+            let near = self.key(near.min(self.len() - 1))?;
             match start.cmp(self.sound(near.get(..self.prefix_len))?) {
                 Ordering::Less => return Ok(Err(0)),
                 Ordering::Equal => {}
                 Ordering::Greater => return Ok(Err(self.len())),
             }
         }
-        self.search_run(self.equal_run(first, head), key)
+        self.search_run(self.equal_run(near, head_of(rest)), key)
     }
 
-    /// About where [`Leaf::bound`] leads, judged by heads alone: for a prefetch.
+    /// About where `key` belongs, judged by heads alone: no record is looked at.
     #[inline]
     pub(crate) fn near(&self, key: &[u8]) -> usize {
         key.get(self.prefix_len..).map_or(0, |rest| self.lower_bound(head_of(rest)).0)
     }
 
-    /// The first slot whose key is not less than `key`, or with `after` is greater.
-    pub(crate) fn bound(&self, key: &[u8], after: bool) -> Result<'a, usize> {
-        Ok(match self.search(key)? {
+    /// The first slot whose key is not less than `key`, or with `after` is greater, where [`Leaf::near`] has found `near` for the key.
+    pub(crate) fn bound_near(&self, near: usize, key: &[u8], after: bool) -> Result<'a, usize> {
+        Ok(match self.search_near(near, key)? {
             Ok(i) => i + usize::from(after),
             Err(i) => i,
         })
+    }
+
+    /// The same, with nothing found yet.
+    pub(crate) fn bound(&self, key: &[u8], after: bool) -> Result<'a, usize> {
+        self.bound_near(self.near(key), key, after)
     }
 
     fn search_run(&self, run: Range<usize>, key: &[u8]) -> Result<'a, std::result::Result<usize, usize>> {

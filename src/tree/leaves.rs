@@ -88,10 +88,10 @@ impl<'p, P: Pages<'p>> Leaves<'p, P> {
         self.enter(no).map(Some)
     }
 
-    /// Asks for what a walk that begins at `key`, in the leaf that it stands at, comes to first: some records, and the next leaf.
-    pub(super) fn prefetch_from(&self, key: &[u8]) -> Result<()> {
+    /// Asks for what a walk that begins near `slot`, in the leaf that it stands at, comes to first: some records, and the next leaf.
+    pub(super) fn prefetch_from(&self, slot: usize) -> Result<()> {
         if let Place::At(no, leaf) = self.place {
-            leaf.places(leaf.near(key), RECORDS_AHEAD, |at| self.pages.prefetch::<RECORD_LINES>(no, at));
+            leaf.places(slot, RECORDS_AHEAD, |at| self.pages.prefetch::<RECORD_LINES>(no, at));
         }
         self.prefetch_beside::<NEXT_LINES>(true)
     }

@@ -129,8 +129,9 @@ impl<'p, P: Pages<'p>> Range<'p, P> {
         if let Some((key, after)) = place(bounds.0, false) {
             let leaves = self.first.insert(Leaves::new(self.pages, self.tree));
             if let Some(leaf) = leaves.seek(key)? {
-                leaves.prefetch_from(key)?;
-                start = leaf.bound(key, after)?;
+                let near = leaf.near(key);
+                leaves.prefetch_from(near)?;
+                start = leaf.bound_near(near, key, after)?;
                 self.front = leaf.entries(start..leaf.len())?;
             }
         }
