@@ -138,6 +138,9 @@ impl Report {
                 first.title
             );
         }
+        if self.spread_of().is_some() {
+            text += "In each round: the least and the most of that.\n";
+        }
         for table in &self.data_sets {
             text += &self.table(table);
         }
@@ -150,9 +153,19 @@ impl Report {
         text
     }
 
+    fn ours(&self) -> Option<usize> {
+        self.engines.iter().position(|engine| engine.name == OURS)
+    }
+
+    /// Our engine, if rounds tell how its ratios vary.
+    fn spread_of(&self) -> Option<usize> {
+        self.ours().filter(|&ours| ours > 0 && self.head.rounds > 1)
+    }
+
     fn table(&self, table: &Table) -> String {
-        let ours = self.engines.iter().position(|engine| engine.name == OURS);
+        let ours = self.ours();
         let has_best = ours.is_some() && self.engines.len() > 2;
+        let spread_of = self.spread_of();
         let mut text = format!("\n{} entries of {}: {}\n\n| workload |", table.entries, table.data_set, table.about);
         for engine in &self.engines {
             text += &format!(" {} |", engine.title);
@@ -160,8 +173,11 @@ impl Report {
         if has_best {
             text += " best peer | folio / best peer |";
         }
+        if spread_of.is_some() {
+            text += " folio in each round |";
+        }
         text += "\n|---|";
-        text += &"--:|".repeat(self.engines.len() + 2 * usize::from(has_best));
+        text += &"--:|".repeat(self.engines.len() + 2 * usize::from(has_best) + usize::from(spread_of.is_some()));
         text += "\n";
         for row in &table.rows {
             text += &format!("| {} |", row.name);
@@ -174,6 +190,9 @@ impl Report {
             }
             if let Some(ours) = ours.filter(|_| has_best) {
                 text += &self.best(row, ours);
+            }
+            if let Some(ours) = spread_of {
+                text += &spread(row, ours);
             }
             text += "\n";
         }
@@ -195,9 +214,20 @@ impl Report {
 
 /// How many times better than the first engine the one at `at` is, where that can be said.
 fn ratio(row: &Row, at: usize) -> Option<f64> {
-    let (first, other) = (row.series[0].median, row.series[at].median);
-    let ratio = if row.more_is_better { other / first } else { first / other };
+    ratio_of(row.series[0].median, row.series[at].median, row.more_is_better)
+}
+
+fn ratio_of(first: f64, other: f64, more_is_better: bool) -> Option<f64> {
+    let ratio = if more_is_better { other / first } else { first / other };
     (first > 0.0 && other > 0.0).then_some(ratio)
+}
+
+/// The least and the most of that in one round: how far the machine is to be trusted.
+fn spread(row: &Row, at: usize) -> String {
+    let rounds = row.series[0].rounds.iter().zip(&row.series[at].rounds);
+    let ratios = rounds.filter_map(|(&first, &other)| ratio_of(first, other, row.more_is_better));
+    let (least, most) = ratios.fold((f64::MAX, 0.0_f64), |(least, most), ratio| (least.min(ratio), most.max(ratio)));
+    if most > 0.0 { format!(" {least:.2} to {most:.2} |") } else { " - |".to_owned() }
 }
 
 /// A value in its unit, short.
