@@ -1079,3 +1079,51 @@ fn keys_that_are_seen_and_not_found() {
         assert!(matches!(popped, Err(Error::Corrupt { .. })), "{popped:?}");
     }
 }
+
+/// A file that shrinks takes pages along that nobody has looked at. What is of another kind than its place asks for stays there.
+#[test]
+fn a_page_of_another_kind_at_the_end_of_a_file_that_shrinks() {
+    const ENTRIES: u32 = 2000;
+    let all = |db: &Database, fill: u8, picked: fn(u32) -> bool| {
+        db.exec(|txn| {
+            let mut b = txn.bucket_mut("b")?;
+            (0..ENTRIES).filter(|&key| picked(key)).try_for_each(|key| b.put(key.to_be_bytes(), [fill; 900]))
+        })
+    };
+    let image = image(|db| {
+        let mut held = Vec::new();
+        for fill in 0..5 {
+            held.push(db.begin_read().unwrap());
+            all(db, fill, |_| true).unwrap();
+        }
+    });
+    let kind = |no: usize| (image[no * PAGE + 4], image[no * PAGE + 5]);
+    let last = leaf_of(&image, &(ENTRIES / 2 + 14).to_be_bytes());
+    let branch = (0..image.len() / PAGE).rfind(|&no| kind(no) == (2, 1)).expect("there is one");
+    assert_ne!(kind(last), kind(branch));
+    for what in 0..3 {
+        let mut forged = image.clone();
+        let number = forged[last * PAGE + 8..last * PAGE + 24].to_vec();
+        if what == 0 {
+            forged.copy_within(branch * PAGE..(branch + 1) * PAGE, last * PAGE);
+        } else {
+            forged[last * PAGE..(last + 1) * PAGE].fill(0);
+            forged[last * PAGE + 4] = 3;
+            forged[last * PAGE + 5] = what - 1;
+        }
+        set(&mut forged[last * PAGE..], 8, &number);
+        reseal(&mut forged, last * PAGE);
+        for verify in [Verify::Once, Verify::Always, Verify::Never] {
+            let store = MemoryStore::with_image(&forged);
+            let db = Options::new().verify(verify).open_store(&store).unwrap();
+            let mut done = 0;
+            for fill in 10..50 {
+                let result = all(&db, fill, |key| key % 16 < 2);
+                done += u32::from(result.is_ok());
+                done_or_corrupt(result);
+            }
+            assert_eq!(done, 40, "{what} {verify:?}: no commit needs that page");
+            assert!(!db.check().unwrap().is_ok(), "{what} {verify:?}");
+        }
+    }
+}
