@@ -90,6 +90,9 @@ pub(crate) trait PagesMut {
     /// The page to change for `no`: itself, or a copy that takes its place.
     fn touch(&mut self, no: PageNo) -> Result<PageNo>;
 
+    /// Whether a clean page is what it claims to be, whatever the options ask, so that `touch` copies no damage.
+    fn is_sound(&self, no: PageNo) -> bool;
+
     /// The bytes of a page to change.
     fn page_mut(&mut self, no: PageNo) -> &mut [u8];
 

@@ -7,9 +7,9 @@
 
 use super::{Pages, PagesMut, Tree};
 use crate::error::Result;
+use crate::page::PageNo;
 use crate::page::branch::{self, Branch};
 use crate::page::leaf::Leaf;
-use crate::page::{self, PageNo};
 
 /// Makes up to `count_max` clean pages of a tree dirty that lie at page `from` or behind it, and takes as many off `count_max`.
 pub(crate) fn relocate<P: PagesMut>(tree: &Tree, pages: &mut P, from: PageNo, count_max: &mut u64) -> Result<()> {
@@ -30,7 +30,7 @@ fn relocate_below<P: PagesMut>(
     for i in 0..Branch::view(pages.read(no)?, level)?.len() {
         let mut child = Branch::view(pages.read(no)?, level)?.child(i)?;
         if !pages.is_changeable(child) {
-            if *count_max == 0 || child < from || !is_sound(pages, child, level - 1) {
+            if *count_max == 0 || child < from || !is_in_place(pages, child, level - 1) {
                 continue;
             }
             child = pages.touch(child)?;
@@ -46,9 +46,10 @@ fn relocate_below<P: PagesMut>(
 
 /// Whether a page may be copied: the copy gets a checksum of its own, so one that is damaged, or not of this level, stays where it is and
 /// is found by whoever reads it.
-fn is_sound<P: PagesMut>(pages: &P, no: PageNo, level: usize) -> bool {
-    pages.view().page(no).is_ok_and(|bytes| {
-        let is_in_place = if level == 0 { Leaf::view(bytes).is_ok() } else { Branch::view(bytes, level).is_ok() };
-        is_in_place && page::verify(bytes, no).is_ok()
-    })
+fn is_in_place<P: PagesMut>(pages: &P, no: PageNo, level: usize) -> bool {
+    pages.is_sound(no)
+        && pages.view().page(no).is_ok_and(|page| match level {
+            0 => Leaf::view(page).is_ok(),
+            _ => Branch::view(page, level).is_ok(),
+        })
 }

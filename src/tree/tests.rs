@@ -108,6 +108,10 @@ impl PagesMut for VecPages {
         Ok(PageNo::dirty(self.pages.len() - 1))
     }
 
+    fn is_sound(&self, no: PageNo) -> bool {
+        self.view().page(no).is_ok_and(|page| page::verify(page, no).is_ok())
+    }
+
     fn page_mut(&mut self, no: PageNo) -> &mut [u8] {
         self.pages[no.as_dirty().expect("a dirty page")].as_deref_mut().expect("a page in use")
     }

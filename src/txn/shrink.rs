@@ -5,8 +5,8 @@
 //! end along. A few such commits leave the end free, and the last of them cuts it off. They write an eighth more than they would. Small
 //! commits do not take part, since each page more is a place more on the disk to wait for.
 //!
-//! What stays where it is: large values, trees and parts of trees that the transaction did not change, and what readers still see. As
-//! long as any of that lies at the end of the file, it stays as long as it is.
+//! What stays where it is: large values, damaged pages, and trees and parts of trees that the transaction did not change. As long as any
+//! of that lies at the end of the file, it stays as long as it is. Nothing moves while freed pages are pending.
 
 use super::space::LogSpace;
 use super::write::{WritePages, cut_step};
@@ -35,7 +35,9 @@ fn shorter_end(pages: &WritePages, dirty_count: u64) -> Option<u64> {
 /// Moves pages away from the end of the file, if it should be shorter, and holds back those that are free there.
 pub(super) fn move_tail(pages: &mut WritePages, trees: &[Tree]) -> Result<()> {
     let dirty_count = pages.dirty().len() as u64;
-    let Some(end) = shorter_end(pages, dirty_count) else { return Ok(()) };
+    // Where a pinned snapshot sees the page that moves, the file becomes no shorter, and there is a copy more.
+    let is_pinned = pages.space().pending.extents().next().is_some();
+    let Some(end) = shorter_end(pages, dirty_count).filter(|_| !is_pinned) else { return Ok(()) };
     let free_count = pages.space_mut().free_before(end);
     // The log takes pages, too, and a new zone keeps some for branches alone.
     let zone_count = if pages.space().zone_len() == 0 { pages.zone_needed() } else { 0 };

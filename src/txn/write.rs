@@ -549,6 +549,14 @@ impl WritePages {
             self.let_go_of_own(extent);
             return Ok(());
         }
+        self.check_in_use(extent, born)?;
+        self.freed_set.insert(extent);
+        self.freed.push(Freed { extent, born });
+        Ok(())
+    }
+
+    /// Whether pages are the snapshot's, and in use once.
+    fn check_in_use(&self, extent: Extent, born: TxnId) -> Result<()> {
         let bad = |what| Err(Error::Corrupt { page: extent.first, what });
         // Again, since not every option verifies pages.
         self.shared.newest_map().1.verify_birth(PageNo::new(extent.first), born)?;
@@ -558,12 +566,9 @@ impl WritePages {
         if self.space().recorded().overlaps(extent) {
             return bad("a page that is both in use and free");
         }
-        let expected = self.freed_set.page_count() + extent.count;
-        self.freed_set.insert(extent);
-        if self.freed_set.page_count() != expected {
+        if self.freed_set.overlaps(extent) {
             return bad("a page that is in use twice");
         }
-        self.freed.push(Freed { extent, born });
         Ok(())
     }
 
@@ -820,6 +825,13 @@ impl PagesMut for WritePages {
         }
         self.release(Extent::new(no.get(), 1), TxnId::new(page::header(page).born.get()))?;
         Ok(self.dirty_mut().copy(page))
+    }
+
+    fn is_sound(&self, no: PageNo) -> bool {
+        let Ok(page) = self.view().page(no) else { return false };
+        let (extent, born) = (Extent::new(no.get(), 1), TxnId::new(page::header(page).born.get()));
+        let is_own = born == self.txn && self.taken.contains(extent);
+        page::verify(page, no).is_ok() && (is_own || self.check_in_use(extent, born).is_ok())
     }
 
     fn page_mut(&mut self, no: PageNo) -> &mut [u8] {
