@@ -7,7 +7,7 @@
 //! - T3: the parent of a dirty page is dirty, up to the root, and that of a page that may be changed in place may be, too.
 //! - T4: a branch knows the number of entries below each child.
 //! - T5: the keys of a dirty page lie between the separators around it. A clean page may be sound and yet lie in the wrong place; so
-//!   this is checked before it becomes dirty, and the edits rely on it.
+//!   this is checked before it becomes dirty, and the edits rely on it. Pages that are only relocated are no longer edited, and not checked.
 
 pub(crate) mod build;
 pub(crate) mod check;
