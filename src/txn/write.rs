@@ -28,7 +28,8 @@ use crate::tree::{Pages, PagesMut, Tree, delete};
 const FULL_RESERVE: u64 = 24;
 
 /// The part of a file, without what is pinned, that may be free before scattered pages are taken again; in a small file as much as it
-/// grows by. On a virtual disk a step took a tenth off the commits of 32 scattered puts into 250 KiB to 2 MiB of entries.
+/// grows by, or an eighth of its limit. On a virtual disk a step took a tenth off the commits of 32 scattered puts into 250 KiB to
+/// 2 MiB of entries.
 const SLACK: u64 = 8;
 
 /// How long a step is at least by which a file grows or shrinks.
@@ -481,7 +482,8 @@ impl WritePages {
     /// Takes pages at the end of the file for the sake of a long row, if little of the file is free.
     fn grow_for_row(&mut self, count: u64) -> Option<Extent> {
         let free_count = self.space().free.page_count();
-        let slack = ((self.in_use() + free_count) / SLACK).max(STEP_MIN / self.page_len() as u64);
+        let slack_min = (STEP_MIN / self.page_len() as u64).min(self.page_count_max() / SLACK);
+        let slack = ((self.in_use() + free_count) / SLACK).max(slack_min);
         let is_little_free = self.held_back.is_empty() && free_count < slack;
         (is_little_free && self.can_grow(count)).then(|| self.grow(count).ok())?
     }
