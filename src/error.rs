@@ -91,7 +91,7 @@ pub enum Error {
     Conflict {
         /// The bucket.
         bucket: String,
-        /// The key; `None` if the bucket itself came or went.
+        /// The key; `None` if the transaction relies on whether the bucket is there, and that has changed.
         key: Option<Vec<u8>>,
     },
     /// A savepoint that is released, or that the transaction has gone back past, or of another transaction.

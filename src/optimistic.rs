@@ -34,7 +34,8 @@ use crate::txn::write::WriteTxn;
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum Isolation {
-    /// The transactions are as if they had run one after the other: it is a conflict if something that was read or written has changed.
+    /// The transactions are as if they had run one after the other: it is a conflict if something that was read or written is another
+    /// now. An entry that was changed and changed back is not.
     #[default]
     Serializable,
     /// It is a conflict only if an entry that was written has changed. Fewer conflicts; but two transactions that each read what the

@@ -272,7 +272,8 @@ impl WriteTxn {
         bucket::names(self.pages.view(), self.catalog)
     }
 
-    /// Makes the changes durable, as [`crate::Options::durability`] says, and visible to new readers.
+    /// Makes the changes durable, as [`crate::Options::durability`] says, and visible to new readers. Answers the transaction's id; that of
+    /// the commit before if nothing was changed.
     ///
     /// # Errors
     ///
