@@ -535,11 +535,9 @@ fn a_large_value_that_another_key_let_go_of() {
     let ((one, _), (two, _)) = (find(&image, b"large 1"), find(&image, b"large 2"));
     image.copy_within(one + 9..one + 9 + 28, two + 9);
     reseal(&mut image, two);
-    type Change = fn(&Database) -> folio::Result<()>;
-    let changes: [Change; 2] = [
-        |db| (0..100).try_for_each(|n| db.exec(|txn| txn.bucket_mut("b")?.put(format!("{n}"), [3; 700]))),
-        |db| db.exec(|txn| txn.bucket_mut("b")?.put("k", vec![3; 3 * PAGE])),
-    ];
+    type Change = fn(&mut folio::BucketMut<'_>) -> folio::Result<()>;
+    let changes: [Change; 2] =
+        [|b| (0..100).try_for_each(|n| b.put(format!("{n}"), [3; 700])), |b| b.put("k", vec![3; 3 * PAGE])];
     for change in changes {
         let db = open(&image);
         let get = || db.view(|txn| Ok(txn.bucket("a")?.unwrap().get("large 2")?.map(<[u8]>::to_vec)));
@@ -551,8 +549,8 @@ fn a_large_value_that_another_key_let_go_of() {
         })
         .unwrap();
         assert_eq!(get().unwrap(), Some(vec![1; 5000]), "nothing lies there yet");
-        change(&db).unwrap();
-        assert!(matches!(get(), Err(Error::Corrupt { .. })), "{:?}", get().map(|_| "a value"));
+        db.exec(|txn| change(&mut txn.bucket_mut("b")?)).unwrap();
+        assert!(matches!(get(), Err(Error::Corrupt { .. })), "{:?}", get());
     }
 }
 

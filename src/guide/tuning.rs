@@ -116,9 +116,8 @@
 //!
 //! The file grows in steps of a thirty-second, from 1 MiB to 256 MiB. Free pages are reused first, but for one thing: pages in a row
 //! are one transfer to the disk, so a commit that finds no such row makes one at the end of the file, until an eighth of the file
-//! is free, or 1 MiB (an eighth of `max_size`, if that is less). Free space at the end of the file is cut off when it is more than
-//! an eighth. `folio compact` writes a file anew, packed. A reader that is held for long
-//! keeps old pages: [readers](super::readers).
+//! is free. Free space at the end of the file is cut off when it is more than an eighth. `folio compact` writes a file anew, packed. A
+//! reader that is held for long keeps old pages: [readers](super::readers).
 //!
 //! A commit writes what it changes to other pages than before. So a transaction that changes entries all over a file needs as many
 //! pages again as it touches: a file whose entries are all overwritten at random grows to about twice its data and stays there.

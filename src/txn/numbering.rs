@@ -2,8 +2,7 @@
 //!
 //! What the sync of a small commit costs is the number of places on the disk that it has to write. So the pages at the top of the trees,
 //! which every commit writes anew, go beside the meta slot; many branches go in rows in a part of the file that is theirs (see
-//! `zone`); the others go in a row, for which the file may grow by an eighth, or by 1 MiB; and the blocks that it grows into are
-//! readied ahead.
+//! `zone`); the others go in a row, for which the file may grow by an eighth; and the blocks that it grows into are readied ahead.
 //! On a virtual disk where each place costs 40 us, this took a durable commit of one put among a million from 3.6 places to 2.7 on
 //! average, and one of 32 puts from 36 places to 24.
 

@@ -27,13 +27,8 @@ use crate::tree::{Pages, PagesMut, Tree, delete};
 /// Pages kept back from `put`, at least, on the disk and below `Options::max_size`, so that what fills the file can still be deleted.
 const FULL_RESERVE: u64 = 24;
 
-/// The part of a file, without what is pinned, that may be free before scattered pages are taken again; in a small file as much as it
-/// grows by, or an eighth of its limit. On a virtual disk a step took a tenth off the commits of 32 scattered puts into 250 KiB to
-/// 2 MiB of entries.
+/// The part of a file, without what is pinned, that may be free before scattered pages are taken again.
 const SLACK: u64 = 8;
-
-/// How long a step is at least by which a file grows or shrinks.
-const STEP_MIN: u64 = 1 << 20;
 
 /// How many buckets a transaction keeps open; it closes them all when there are more.
 const OPEN_MAX: usize = 1024;
@@ -483,9 +478,7 @@ impl WritePages {
     /// Takes pages at the end of the file for the sake of a long row, if little of the file is free.
     fn grow_for_row(&mut self, count: u64) -> Option<Extent> {
         let free_count = self.space().free.page_count();
-        let slack_min = (STEP_MIN / self.page_len() as u64).min(self.page_count_max() / SLACK);
-        let slack = ((self.in_use() + free_count) / SLACK).max(slack_min);
-        let is_little_free = self.held_back.is_empty() && free_count < slack;
+        let is_little_free = self.held_back.is_empty() && free_count < (self.in_use() + free_count) / SLACK;
         (is_little_free && self.can_grow(count)).then(|| self.grow(count).ok())?
     }
 
@@ -741,7 +734,7 @@ pub(super) fn cut_step(len: u64) -> u64 {
 
 /// A step of `len` bytes or so, between 1 and 256 MiB.
 fn step(len: u64) -> u64 {
-    len.clamp(STEP_MIN, 256 << 20).next_multiple_of(64 << 10)
+    len.clamp(1 << 20, 256 << 20).next_multiple_of(64 << 10)
 }
 
 impl LogSpace for WritePages {
