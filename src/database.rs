@@ -431,8 +431,8 @@ impl Database {
         })
     }
 
-    /// The snapshots that read transactions, and optimistic ones, hold, the oldest first: how old each is, how many hold it and under which labels, and
-    /// what would become free without them. Does not wait for a running write transaction.
+    /// The snapshots that read transactions, and optimistic ones, hold, the oldest first: how old each is, how many hold it and under
+    /// which labels, and what would become free without them. Does not wait for a running write transaction.
     ///
     /// # Errors
     ///

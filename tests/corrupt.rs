@@ -17,6 +17,9 @@ use folio::{Bucket, Database, Durability, Entry, Error, Options, Result, Verify,
 
 type Model = BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>;
 
+/// A key and a value.
+type Pair = (Vec<u8>, Vec<u8>);
+
 /// A database worth damaging: several buckets and levels, large values, free pages, a space log.
 struct Sample {
     options: Options,
@@ -27,7 +30,7 @@ struct Sample {
     /// What each commit left, by transaction id.
     states: BTreeMap<u64, Model>,
     /// Every entry that ever was.
-    stored: BTreeSet<(Vec<u8>, Vec<u8>)>,
+    stored: BTreeSet<Pair>,
 }
 
 const NAMES: [&str; 4] = ["large", "long keys", "many", "new"];
@@ -140,7 +143,7 @@ struct Trial<'a> {
     is_forged: bool,
     /// Whether pages are whole pages of an older state, which nothing tells from those that should be there.
     is_spliced: bool,
-    written: BTreeSet<(Vec<u8>, Vec<u8>)>,
+    written: BTreeSet<Pair>,
     errors: usize,
 }
 
@@ -349,7 +352,6 @@ impl Trial<'_> {
 }
 
 /// One change of a kind that `what` tells. Answers with what it put.
-#[allow(clippy::type_complexity)]
 fn change(
     txn: &mut WriteTxn,
     name: &str,
@@ -357,7 +359,7 @@ fn change(
     value: Vec<u8>,
     what: u32,
     end: u8,
-) -> Option<Result<Option<(Vec<u8>, Vec<u8>)>>> {
+) -> Option<Result<Option<Pair>>> {
     let mut bucket = match what {
         0 => return Some(txn.drop_bucket(name).map(|_| None)),
         1 => return Some(txn.rename_bucket(name, "new").map(|_| None)),

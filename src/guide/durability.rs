@@ -57,9 +57,10 @@
 //!
 //! # Waiting later
 //!
-//! A commit answers its id; inside `exec` and `batch` it is that of `txn.id()`. [`Database::wait_durable`] returns when the transaction of that id is durable, and all before it.
-//! If it is not yet, one of the threads that wait syncs for all of them. So a program can commit relaxed, go on, and wait only
-//! before it tells the world. [`Database::durable_id`] tells without waiting how far it is.
+//! A commit answers its id; inside `exec` and `batch` it is that of `txn.id()`. [`Database::wait_durable`] returns when the
+//! transaction of that id is durable, and all before it. If it is not yet, one of the threads that wait syncs for all of them.
+//! So a program can commit relaxed, go on, and wait only before it tells the world. [`Database::durable_id`] tells without
+//! waiting how far it is.
 //!
 //! To make relaxed commits durable takes two syncs, however many they are: one for their pages, one for the meta that says so.
 //! A durable commit right after a durable one takes one. So for each commit by itself a durable one is the faster way.

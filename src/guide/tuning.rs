@@ -124,9 +124,9 @@
 //!
 //! Where more is free than that, the file shrinks by and by: a commit that writes an eighth of the pages in use or more keeps to the
 //! front of the file, and takes some pages at its end along, one for eight that it writes. So half of a million entries, deleted at
-//! random in ten transactions, make a file of 390 MiB one of 290. Small commits do not do that, and large values, parts of a tree that
-//! nobody changes stay where they are, and nothing moves while a snapshot holds pages back. To have all of the space, write the file anew: `folio compact`,
-//! or [`ReadTxn::backup`] in a program.
+//! random in ten transactions, make a file of 400 MiB one of 300. Small commits do not do that. Large values, and parts of a tree
+//! that nobody changes, stay where they are, and nothing moves while a snapshot holds pages back. To have all of the space, write
+//! the file anew: `folio compact`, or [`ReadTxn::backup`] in a program.
 //!
 //! [`Advice`]: crate::Advice
 //! [`Bucket`]: crate::Bucket
