@@ -563,9 +563,12 @@ impl<'txn> BucketMut<'txn> {
 
     fn put_with(&mut self, key: &[u8], value: &[u8], mode: Mode) -> Result<bool> {
         check_key(self.txn.page_len(), key)?;
+        let index = self.index;
+        if self.txn.push(index, key, value)? {
+            return Ok(false);
+        }
         self.txn.make_room()?;
         self.txn.check_room(value.len())?;
-        let index = self.index;
         self.txn.change(|txn| {
             let (tree, pages, finger) = txn.parts(index);
             put::put(tree, pages, finger, key, value, mode)

@@ -268,12 +268,14 @@ pub(crate) fn set_entry_count(page: &mut [u8], i: usize, entry_count: u64) {
 }
 
 /// Adds `change` to the number of entries below child `i`.
+#[inline]
 pub(crate) fn add_entries(page: &mut [u8], i: usize, change: i64) {
     let count = entry_count_mut(page, i);
     *count = u64::from_le_bytes(*count).wrapping_add_signed(change).to_le_bytes();
 }
 
 /// The bytes of a child's entry count. Each put comes here once a level, so there is no view in between.
+#[inline]
 fn entry_count_mut(page: &mut [u8], i: usize) -> &mut [u8; COUNT_LEN] {
     let place_at = Layout::of(page).places() + i * PLACE_LEN;
     let place = Place::ref_from_bytes(&page[place_at..place_at + PLACE_LEN]).expect("as many bytes as a place has");

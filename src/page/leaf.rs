@@ -12,7 +12,8 @@ use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, IntoBytes};
 
 pub(crate) use edit::{
-    append, choose_cut, fill_from, halve, insert, merge, remove, remove_range, replace, separator, split, value_mut,
+    append, choose_cut, fill_from, halve, insert, merge, push, remove, remove_range, replace, separator, split,
+    value_mut,
 };
 
 use super::large::{LARGE_REF_LEN, LargeRef};
@@ -352,19 +353,6 @@ impl<'a> Leaf<'a> {
     /// The error for a leaf that does not follow the one before it in the order of keys.
     pub(crate) fn out_of_order(&self) -> crate::error::Error {
         super::corrupt(self.page, "a leaf out of order")
-    }
-
-    /// The prefix that all keys share, as it stands in a record that an insert before slot `i` touches next: in a uniform leaf the one in
-    /// that slot; in a slotted one the newest, if that is certain to be in use.
-    #[inline]
-    fn prefix(&self, i: usize) -> Result<'a, &'a [u8]> {
-        let header = header(self.page);
-        if is_uniform(self.page) || header.dead_len.get() > 0 {
-            let near = self.key(i.min(self.len() - 1))?;
-            return self.sound(near.get(..self.prefix_len));
-        }
-        let newest = self.page.len().checked_sub(usize::from(header.heap_len.get()));
-        self.sound(newest.and_then(|at| self.page.get(at + VALUE_LEN_LEN..)?.get(..self.prefix_len)))
     }
 
     /// The slot that holds `key` (`Ok`), or the slot before which it belongs (`Err`). Looks at few records: the page's prefix is read in

@@ -32,6 +32,12 @@ impl Finger {
         &self.path
     }
 
+    /// Whether the finger points to the last leaf of the tree.
+    #[inline]
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.is_last && self.path.len > 0
+    }
+
     /// The leaf that the finger points to.
     fn leaf_no(&self) -> PageNo {
         self.path.nos[self.path.len - 1]
@@ -151,8 +157,8 @@ pub(crate) fn put<P: PagesMut>(
         (Ok(_), Mode::Insert) => return Ok(true),
         (Ok(_), Mode::Append) => return Err(Error::KeyOrder),
         (Err(i), Mode::Append) => {
-            let leaf = Leaf::view(pages.read(finger.leaf_no())?)?;
-            if !finger.is_last || i < leaf.len() {
+            let leaf = pages.read(finger.leaf_no())?;
+            if !finger.is_last || i < usize::from(crate::page::header(leaf).slot_count.get()) {
                 return Err(Error::KeyOrder);
             }
         }
@@ -176,6 +182,22 @@ pub(crate) fn put<P: PagesMut>(
             Ok(true)
         }
     }
+}
+
+/// Puts an entry behind all others if that needs no page and no look at any but those on the finger's path, which are changeable. Answers
+/// whether it did: most of sorted input needs nothing else.
+#[inline]
+pub(crate) fn push<P: PagesMut>(tree: &mut Tree, pages: &mut P, finger: &mut Finger, key: &[u8], value: &[u8]) -> bool {
+    if !finger.is_at_end() || !is_inline(pages.page_len(), key, value.len()) {
+        return false;
+    }
+    let leaf_no = finger.leaf_no();
+    let pushed = pages.is_changeable(leaf_no) && leaf::push(pages.page_mut(leaf_no), key, value);
+    if pushed {
+        finger.is_near = true;
+        finger.count(tree, pages, 1);
+    }
+    pushed
 }
 
 /// The bytes of the inline value of `key`, which is there and at which the finger just put it; else `None`.

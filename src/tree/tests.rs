@@ -8,7 +8,7 @@ use super::check::{Auditor, check};
 use super::cursor::Cursor;
 use super::delete::{clear, delete, delete_range};
 use super::pack::pack;
-use super::put::{Finger, Mode, is_inline, put};
+use super::put::{self, Finger, Mode, is_inline};
 use super::range::Range;
 use super::relocate::relocate;
 use super::walk::{Visitor, walk};
@@ -28,6 +28,21 @@ pub(super) struct VecPages {
 }
 
 const LARGE_BASE: u64 = 1 << 30;
+
+/// A put as transactions do it.
+fn put(
+    tree: &mut Tree,
+    pages: &mut VecPages,
+    finger: &mut Finger,
+    key: &[u8],
+    value: &[u8],
+    mode: Mode,
+) -> Result<bool> {
+    if put::push(tree, pages, finger, key, value) {
+        return Ok(false);
+    }
+    put::put(tree, pages, finger, key, value, mode)
+}
 
 impl VecPages {
     fn new(page_len: usize) -> VecPages {

@@ -118,13 +118,19 @@ impl DirtyPages {
     /// The page, if it is in use and not frozen.
     #[inline]
     pub(crate) fn changeable(&self, index: usize) -> Option<&[u8]> {
-        self.get(index).filter(|_| !self.is_frozen(index))
+        if self.is_changeable(index) { self.get(index) } else { None }
+    }
+
+    #[inline]
+    pub(crate) fn is_changeable(&self, index: usize) -> bool {
+        self.in_use.get(index) == Some(&true) && !self.is_frozen(index)
     }
 
     pub(crate) fn page(&self, index: usize) -> &[u8] {
         self.get(index).expect("a dirty page in use")
     }
 
+    #[inline]
     pub(crate) fn page_mut(&mut self, index: usize) -> &mut [u8] {
         assert!(self.in_use[index], "a dirty page in use");
         let (chunk, at) = self.place(index);

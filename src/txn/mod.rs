@@ -57,7 +57,7 @@ use crate::error::{Error, Result};
 use crate::options::{DIRTY_PAGES_MIN, Options, Verify};
 use crate::page::large::LargeRef;
 use crate::page::meta::{META_LEN, Meta, MetaFields, Trust};
-use crate::page::space_log::{self, Extent};
+use crate::page::space_log::{self, Extent, PAGE_COUNT_MAX};
 use crate::page::{BESIDE_END, PageNo, SLOT_PAGES, TxnId};
 use crate::tree::{Pages, Tree};
 
@@ -99,7 +99,11 @@ pub(crate) struct Settings {
     pub(crate) sync_bytes: u64,
     pub(crate) sync_interval: Option<Duration>,
     pub(crate) dirty_limit: usize,
+    /// The most dirty pages within `dirty_limit`.
+    pub(crate) dirty_page_max: usize,
     pub(crate) max_size: u64,
+    /// The most pages that the file may have within `max_size`.
+    pub(crate) page_count_max: u64,
     pub(crate) read_only: bool,
     pub(crate) verify: Verify,
 }
@@ -142,12 +146,15 @@ impl Shared {
     pub(crate) fn open(store: Box<dyn Store>, options: &Options) -> Result<Shared> {
         let recovered = recover::recover(&*store)?;
         let fields = recovered.meta.fields();
+        let dirty_limit = options.dirty_limit.max(DIRTY_PAGES_MIN * fields.page_len);
         let settings = Settings {
             page_len: fields.page_len,
             sync_bytes: options.sync_bytes,
             sync_interval: options.sync_interval,
-            dirty_limit: options.dirty_limit.max(DIRTY_PAGES_MIN * fields.page_len),
+            dirty_limit,
+            dirty_page_max: dirty_limit / fields.page_len,
             max_size: options.max_size,
+            page_count_max: (options.max_size / fields.page_len as u64).min(PAGE_COUNT_MAX - 1),
             read_only: options.read_only,
             verify: options.verify,
         };
@@ -547,8 +554,7 @@ impl Writer {
     fn is_short_of_room(&self, shared: &Shared) -> bool {
         let Some(space) = &self.space else { return false };
         let fields = self.meta.fields();
-        let max = shared.options.max_size / fields.page_len as u64;
-        let room = max.saturating_sub(fields.page_count) + space.usable_page_count();
+        let room = shared.options.page_count_max.saturating_sub(fields.page_count) + space.usable_page_count();
         self.durable != fields.txn && space.pending.held_by(self.durable).own > room
     }
 

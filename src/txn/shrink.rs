@@ -43,7 +43,7 @@ pub(super) fn move_tail(pages: &mut WritePages, trees: &[Tree]) -> Result<()> {
     let zone_count = if pages.space().zone_len() == 0 { pages.zone_needed() } else { 0 };
     let log_count = pages.page_count / space_log::words_max(pages.page_len()) as u64;
     let Some(spare) = free_count.checked_sub(dirty_count + zone_count + log_count) else { return Ok(()) };
-    let dirty_max = (pages.shared.options.dirty_limit / pages.page_len()) as u64;
+    let dirty_max = pages.shared.options.dirty_page_max as u64;
     let mut count = spare.min(dirty_count / SHARE).min(dirty_max.saturating_sub(dirty_count));
     trees.iter().try_for_each(|tree| relocate::relocate(tree, pages, PageNo::new(end), &mut count))?;
     pages.hold_back_tail(end);

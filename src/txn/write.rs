@@ -19,9 +19,9 @@ use crate::bucket::{self, Bucket, BucketMut};
 use crate::error::{Error, Result};
 use crate::options::{Durability, Verify};
 use crate::page::large::LargeRef;
-use crate::page::space_log::{self, Extent, PAGE_COUNT_MAX};
+use crate::page::space_log::{self, Extent};
 use crate::page::{self, PageNo, TxnId, VALUE_MAX};
-use crate::tree::put::{Finger, Mode, put};
+use crate::tree::put::{self, Finger, Mode};
 use crate::tree::{Pages, PagesMut, Tree, delete};
 
 /// Pages kept back from `put`, at least, on the disk and below `Options::max_size`, so that what fills the file can still be deleted.
@@ -197,7 +197,7 @@ impl WriteTxn {
         let record = bucket::to_record(tree);
         self.change(|txn| {
             let (catalog, finger) = (&mut txn.catalog, &mut txn.catalog_finger);
-            put(catalog, &mut txn.pages, finger, name.as_bytes(), &record, Mode::Upsert)?;
+            put::put(catalog, &mut txn.pages, finger, name.as_bytes(), &record, Mode::Upsert)?;
             Ok(())
         })
     }
@@ -299,6 +299,7 @@ impl WriteTxn {
     pub fn abort(self) {}
 
     /// Runs a change of pages. One that fails half way leaves the transaction good for nothing but to be dropped.
+    #[inline]
     pub(crate) fn change<T>(&mut self, f: impl FnOnce(&mut WriteTxn) -> Result<T>) -> Result<T> {
         if self.is_broken {
             return Err(Error::Broken);
@@ -314,7 +315,7 @@ impl WriteTxn {
     /// Keeps the dirty pages within their limit: packs them, and writes them all out if that is not enough. In the file they stay until
     /// they are changed again.
     pub(crate) fn make_room(&mut self) -> Result<()> {
-        let limit = self.pages.shared.options.dirty_limit / self.pages.page_len();
+        let limit = self.pages.shared.options.dirty_page_max;
         if self.pages.dirty().len() <= limit {
             return Ok(());
         }
@@ -345,6 +346,20 @@ impl WriteTxn {
         self.pages.view()
     }
 
+    /// Puts an entry behind all others of an open bucket if that needs no page, and so no room. Answers whether it did.
+    #[inline]
+    pub(crate) fn push(&mut self, index: usize, key: &[u8], value: &[u8]) -> Result<bool> {
+        if !self.buckets[index].finger.is_at_end() {
+            return Ok(false);
+        }
+        self.change(|txn| {
+            let (tree, pages, finger) = txn.parts(index);
+            let pushed = put::push(tree, pages, finger, key, value);
+            pages.has_put |= pushed;
+            Ok(pushed)
+        })
+    }
+
     /// Refuses to put more into a database that is at its limit.
     pub(crate) fn check_room(&mut self, value_len: usize) -> Result<()> {
         self.pages.check_room(value_len)
@@ -358,10 +373,12 @@ impl fmt::Debug for WriteTxn {
 }
 
 impl WritePages {
+    #[inline]
     pub(super) fn writer(&self) -> &Writer {
         self.writer.as_ref().expect("present until the drop")
     }
 
+    #[inline]
     pub(super) fn writer_mut(&mut self) -> &mut Writer {
         self.writer.as_mut().expect("present until the drop")
     }
@@ -370,10 +387,12 @@ impl WritePages {
         self.writer_mut().space.as_mut().expect("prepared at begin")
     }
 
+    #[inline]
     pub(super) fn dirty(&self) -> &DirtyPages {
         &self.writer().dirty
     }
 
+    #[inline]
     pub(super) fn dirty_mut(&mut self) -> &mut DirtyPages {
         &mut self.writer_mut().dirty
     }
@@ -381,11 +400,6 @@ impl WritePages {
     /// Whether anything at all has changed.
     pub(super) fn is_unchanged(&self) -> bool {
         self.freed.is_empty() && self.taken.page_count() == 0 && self.dirty().len() == 0
-    }
-
-    fn page_count_max(&self) -> u64 {
-        let max = self.shared.options.max_size / self.page_len() as u64;
-        max.min(PAGE_COUNT_MAX - 1)
     }
 
     fn check_room(&mut self, value_len: usize) -> Result<()> {
@@ -397,13 +411,13 @@ impl WritePages {
     }
 
     fn has_room(&self, value_len: usize) -> bool {
-        let max = self.page_count_max();
+        let max = self.shared.options.page_count_max;
         // A shorter value is inline, or takes one page, which the reserve has.
         let is_large = value_len >= self.page_len();
         let value_pages = if is_large { value_len.div_ceil(self.page_len()) as u64 } else { 0 };
         let space = self.space();
         let used = self.page_count - space.usable_page_count() + self.dirty().len() as u64 + value_pages;
-        let has_run = value_pages <= space.free.largest().max(max.saturating_sub(self.page_count));
+        let has_run = value_pages <= max.saturating_sub(self.page_count) || value_pages <= space.free.largest();
         used + self.full_reserve() <= max && has_run
     }
 
@@ -425,7 +439,7 @@ impl WritePages {
 
     /// Whether limit and disk allow for `count` pages at the end of the file.
     fn can_grow(&mut self, count: u64) -> bool {
-        count <= self.page_count_max().saturating_sub(self.page_count) && self.extend_store(count).is_ok()
+        count <= self.shared.options.page_count_max.saturating_sub(self.page_count) && self.extend_store(count).is_ok()
     }
 
     /// Whether nothing but the zone may have `count` pages.
@@ -437,7 +451,7 @@ impl WritePages {
     /// Takes pages at the end of the file.
     fn grow(&mut self, count: u64) -> Result<Extent> {
         let first = self.page_count;
-        if count > self.page_count_max().saturating_sub(first) {
+        if count > self.shared.options.page_count_max.saturating_sub(first) {
             return Err(Error::Full { limit: self.shared.options.max_size });
         }
         self.page_count += count;
@@ -594,7 +608,7 @@ impl WritePages {
     /// How many pages behind the page count the store must have when this commits: what fills a disk can still be deleted.
     pub(super) fn reserve(&self) -> u64 {
         let count = self.full_reserve().saturating_sub(self.space().usable_page_count());
-        if self.has_put { count.min(self.page_count_max().saturating_sub(self.page_count)) } else { 0 }
+        if self.has_put { count.min(self.shared.options.page_count_max.saturating_sub(self.page_count)) } else { 0 }
     }
 
     /// Makes sure that the store has the page count and `count` pages more, with room to spare, and that it is mapped.
@@ -604,7 +618,7 @@ impl WritePages {
         if needed <= len {
             return Ok(());
         }
-        let limit = (self.page_count_max() * self.page_len() as u64).max(needed);
+        let limit = (self.shared.options.page_count_max * self.page_len() as u64).max(needed);
         let base_len = self.base_page_count * self.page_len() as u64;
         let grown = grown_len(base_len, len, needed).min(limit);
         let store = &self.shared.store;
@@ -810,6 +824,11 @@ impl PagesMut for WritePages {
         self.dirty().changeable(no.as_dirty()?)
     }
 
+    #[inline]
+    fn is_changeable(&self, no: PageNo) -> bool {
+        no.as_dirty().is_some_and(|index| self.dirty().is_changeable(index))
+    }
+
     fn touch(&mut self, no: PageNo) -> Result<PageNo> {
         if self.is_changeable(no) {
             return Ok(no);
@@ -836,6 +855,7 @@ impl PagesMut for WritePages {
         page::verify(page, no).is_ok() && (is_own || self.check_in_use(extent, born).is_ok())
     }
 
+    #[inline]
     fn page_mut(&mut self, no: PageNo) -> &mut [u8] {
         self.dirty_mut().page_mut(no.as_dirty().expect("a dirty page"))
     }

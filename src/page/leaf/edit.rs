@@ -57,12 +57,13 @@ fn insert_uniform(page: &mut [u8], i: usize, key: &[u8], value: &[u8]) -> bool {
 
 #[inline]
 fn insert_slotted(page: &mut [u8], i: usize, key: &[u8], value: Value<'_>) -> bool {
-    if HEADER_LEN + live_len(page) + entry_len(key, &value) > page.len() {
-        return false;
-    }
     let count = slot_count(page);
-    let heap_len = usize::from(header(page).heap_len.get());
-    if HEADER_LEN + count * SLOT_LEN + heap_len + entry_len(key, &value) > page.len() {
+    let (heap_len, dead_len) = (header(page).heap_len.get(), header(page).dead_len.get());
+    let len = HEADER_LEN + count * SLOT_LEN + usize::from(heap_len) + entry_len(key, &value);
+    if len > page.len() {
+        if len - usize::from(dead_len) > page.len() {
+            return false;
+        }
         rewrite(page);
     }
     if count == 0 {
@@ -84,18 +85,69 @@ fn insert_slotted(page: &mut [u8], i: usize, key: &[u8], value: Value<'_>) -> bo
 /// Shortens the page's prefix to what `key` has of it. The key belongs before slot `i`.
 #[inline]
 fn share_prefix(page: &mut [u8], i: usize, key: &[u8]) {
-    // Without a prefix this touches no record.
-    let prefix = view(page).prefix(i).expect("a dirty leaf is well formed");
+    let prefix = prefix(page, i);
     if !key.starts_with(prefix) {
         let shared = common_prefix_len(prefix, key);
         set_prefix(page, shared);
     }
 }
 
+/// The prefix that all keys share, as it stands in a record that an insert before slot `i` touches next: in a uniform leaf the one in
+/// that slot; in a slotted one the newest, if that is certain to be in use.
+#[inline]
+fn prefix(page: &[u8], i: usize) -> &[u8] {
+    let header = header(page);
+    let prefix_len = usize::from(header.prefix_len.get());
+    if is_uniform(page) || header.dead_len.get() > 0 {
+        return &view_entry(page, i.min(slot_count(page) - 1)).0[..prefix_len];
+    }
+    let key_at = page.len() - usize::from(header.heap_len.get()) + VALUE_LEN_LEN;
+    &page[key_at..key_at + prefix_len]
+}
+
 /// Appends an entry. Answers false, and changes no entry, if it does not fit.
 pub(crate) fn append(page: &mut [u8], key: &[u8], value: Value<'_>) -> bool {
     let count = slot_count(page);
     insert(page, count, key, value)
+}
+
+/// Appends an entry with an inline value if that takes nothing but room: the key is greater than the last one and has the page's prefix, and
+/// the entry is of the page's layout. Answers false, and changes nothing, if it is not so, or if there is no gap as long. Most of sorted
+/// input comes to its end here.
+#[inline]
+pub(crate) fn push(page: &mut [u8], key: &[u8], value: &[u8]) -> bool {
+    let leaf = view(page);
+    let (count, prefix_len) = (leaf.len(), leaf.prefix_len);
+    let last = leaf.key(count - 1).expect("a dirty leaf is well formed");
+    if key.len() < prefix_len || key[..prefix_len] != last[..prefix_len] {
+        return false;
+    }
+    let (head, last_head) = (head_of(&key[prefix_len..]), leaf.head(count - 1));
+    if head < last_head || (head == last_head && key <= last) {
+        return false;
+    }
+    let value = Value::Inline(value);
+    match leaf.layout {
+        Layout::Slotted(_) => {
+            let heap_len = usize::from(header(page).heap_len.get());
+            let fits = HEADER_LEN + count * SLOT_LEN + heap_len + entry_len(key, &value) <= page.len();
+            if fits {
+                let at = push_record(page, key, value);
+                let (at, key_len) = (U16::new(at as u16), U16::new(key.len() as u16));
+                slots_at_mut(page, HEADER_LEN, count + 1)[count] = Slot { head: U32::new(head), at, key_len };
+                header_mut(page).slot_count = U16::new((count + 1) as u16);
+            }
+            fits
+        }
+        Layout::Uniform(_, shape) => {
+            let fits =
+                HEADER_LEN + (count + 1) * shape.entry_len() <= page.len() && Shape::of(key, &value) == Some(shape);
+            if fits {
+                uniform::insert(page, count, key, value.stored_bytes());
+            }
+            fits
+        }
+    }
 }
 
 /// Writes a record at the lower end of the heap and returns where.
@@ -520,6 +572,36 @@ mod tests {
         page
     }
 
+    /// A push changes nothing, or does what an insert behind the last entry does.
+    fn check_push(page: &[u8], at: std::result::Result<usize, usize>, Edit { key, value, .. }: &Edit) {
+        let (mut pushed, mut inserted) = (page.to_vec(), page.to_vec());
+        if push(&mut pushed, key, value) {
+            assert_eq!(at, Err(slot_count(page)));
+            assert!(insert(&mut inserted, slot_count(page), key, Value::Inline(value)));
+        }
+        assert!(pushed == inserted);
+    }
+
+    #[test]
+    fn sorted_entries_are_pushed_until_the_page_is_full() {
+        for (digits, value_len) in [(16, 8), (16, 100)] {
+            let mut page = page();
+            let mut pushed = 0;
+            for n in 0.. {
+                let (key, value) = (format!("{:0digits$}", n * 3), vec![n as u8; value_len]);
+                let is_pushed = n > 0 && push(&mut page, key.as_bytes(), &value);
+                if !is_pushed && !append(&mut page, key.as_bytes(), Value::Inline(&value)) {
+                    break;
+                }
+                pushed += usize::from(is_pushed);
+                verify(&page).unwrap();
+                assert_eq!(entries(&page).pop(), Some((key.into_bytes(), value)));
+            }
+            // The others shortened the prefix.
+            assert!(pushed >= slot_count(&page) - 4, "{pushed} of {}", slot_count(&page));
+        }
+    }
+
     /// Applies edits to a page and to a sorted Vec; both must stay equal, and the page well formed.
     #[test]
     fn edits_agree_with_a_sorted_vec() {
@@ -529,6 +611,9 @@ mod tests {
             for edit in edits {
                 let at = model.binary_search_by(|(key, _)| key.cmp(&edit.key));
                 assert_eq!(place(&page, &edit.key), at);
+                if !model.is_empty() {
+                    check_push(&page, at, &edit);
+                }
                 match at {
                     Ok(i) if edit.delete => {
                         remove(&mut page, i);
