@@ -567,6 +567,7 @@ impl<'txn> BucketMut<'txn> {
         if self.txn.push(index, key, value)? {
             return Ok(false);
         }
+        self.txn.write_finished(index)?;
         self.txn.make_room()?;
         self.txn.check_room(value.len())?;
         self.txn.change(|txn| {

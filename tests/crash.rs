@@ -112,6 +112,41 @@ fn change(
     Ok(())
 }
 
+/// Appends entries in order, which are written before the commit where they fill enough pages, to two buckets in turns; then changes some
+/// of all, written or not, and now and then deletes the older half.
+fn append_runs(rng: &mut fastrand::Rng, txn: &mut WriteTxn, model: &mut Model) -> folio::Result<()> {
+    let start = rng.u32(..) & !0xffff;
+    let names = ["a", "bb"];
+    for n in 0..rng.u32(1..250) {
+        let name = names[usize::from(n % 7 == 0)];
+        let (key, value) = (format!("{start:010}/{n:05}").into_bytes(), vec![rng.u8(..); rng.usize(1200..1900)]);
+        txn.bucket_mut(name)?.put(&key, &value)?;
+        model.entry(name.to_string()).or_default().insert(key, value);
+    }
+    for (name, truth) in model.iter_mut() {
+        let mut bucket = txn.bucket_mut(name)?;
+        for key in truth.keys().cloned().collect::<Vec<_>>() {
+            match rng.u32(..40) {
+                0 => {
+                    bucket.delete(&key)?;
+                    truth.remove(&key);
+                }
+                1 => {
+                    let value = vec![rng.u8(..); rng.usize(..1900)];
+                    bucket.put(&key, &value)?;
+                    truth.insert(key, value);
+                }
+                _ => {}
+            }
+        }
+        if let Some(middle) = truth.keys().nth(truth.len() / 2).filter(|_| rng.u32(..3) == 0).cloned() {
+            bucket.delete_range(..&middle)?;
+            *truth = truth.split_off(&middle);
+        }
+    }
+    Ok(())
+}
+
 /// Deletes or overwrites about a third of all entries, so that the file becomes shorter if it has room.
 fn thin_out(rng: &mut fastrand::Rng, txn: &mut WriteTxn, model: &mut Model) -> folio::Result<()> {
     for (name, truth) in model.iter_mut() {
@@ -381,6 +416,26 @@ fn a_power_cut_anywhere_leaves_a_whole_state() {
         states += history.crash_everywhere(number("FOLIO_CRASH_HISTORIES").is_some());
     }
     println!("{states} states");
+}
+
+#[test]
+fn a_power_cut_during_sorted_loads_leaves_a_whole_state() {
+    let (seeds, step) = match (number("FOLIO_SEED"), number("FOLIO_CRASH_HISTORIES")) {
+        (Some(seed), _) => (seed..seed + 1, 1),
+        (None, Some(count)) => (0..count.div_ceil(10), 1),
+        (None, None) => (0..2, 3),
+    };
+    for seed in seeds {
+        println!("replay with FOLIO_SEED={seed}");
+        let mut history = History::run(seed, append_runs, &MemoryStore::new(), BOOT, vec![Model::new()], 10);
+        for cut in (0..=history.now()).step_by(step) {
+            history.kill(cut);
+            history.crash(cut, |_| false);
+            let mut rng = history.rng.fork();
+            let odds = rng.u32(1..10);
+            history.crash(cut, |_| rng.u32(..10) < odds);
+        }
+    }
 }
 
 /// A file that is mostly free, from which large commits cut the end.

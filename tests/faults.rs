@@ -53,7 +53,7 @@ enum Step {
 use Durability::{Durable, Relaxed};
 use Step::{Commit, Pin, Sync, Unpin, Wait};
 
-const HISTORY: [Step; 19] = [
+const HISTORY: [Step; 20] = [
     Commit(Durable, |both| (0..60).try_for_each(|n| both.put("a", format!("{n:03}"), vec![1; 100]))),
     Commit(Durable, |both| (0..4).try_for_each(|n| both.put("large", format!("{n}"), vec![n; 9000 * n as usize]))),
     Pin,
@@ -61,6 +61,11 @@ const HISTORY: [Step; 19] = [
     Commit(Durable, |both| {
         (0..220u32).try_for_each(|n| both.put("spilled", (n * 7919 % 220).to_be_bytes(), vec![2; 1500]))?;
         (0..60u32).try_for_each(|n| both.put("spilled", (n * 3).to_be_bytes(), vec![3; 10]))
+    }),
+    // In order: full leaves are written as soon as there are 32 of them, and some are changed again afterwards.
+    Commit(Durable, |both| {
+        (0..200u32).try_for_each(|n| both.put("sorted", n.to_be_bytes(), vec![13; 1500]))?;
+        (0..200u32).step_by(9).try_for_each(|n| both.put("sorted", n.to_be_bytes(), vec![14; 10]))
     }),
     Commit(Durable, |both| (0..60).step_by(2).try_for_each(|n| both.delete("a", format!("{n:03}")))),
     Commit(Relaxed, |both| both.put("a", "relaxed", vec![4; 200])),
@@ -74,6 +79,7 @@ const HISTORY: [Step; 19] = [
     Unpin,
     Commit(Durable, |both| {
         both.drop_bucket("spilled")?;
+        both.drop_bucket("sorted")?;
         both.drop_bucket("huge")
     }),
     // Shrinks it again, once nothing durable needs its end.

@@ -366,6 +366,58 @@ fn a_spill_that_is_dropped_leaves_everything_as_before() -> Result<()> {
     Ok(())
 }
 
+/// What sorted input has filled is written before the commit, two megabytes at a time. Until then, and if it never comes, nobody sees it.
+#[test]
+fn a_sorted_load_is_written_early_and_leaves_nothing_if_it_is_dropped() -> Result<()> {
+    for page_size in [4096u32, 65536] {
+        let disk = MemoryStore::new();
+        let db = Options::new().page_size(page_size).open_store(&disk)?;
+        db.exec(|txn| (0..50u32).try_for_each(|n| txn.bucket_mut("a")?.append(n.to_be_bytes(), [1; 1000])))?;
+        db.exec(|txn| txn.bucket_mut("b")?.put("k", "v"))?;
+        let before = db.stats()?;
+        let expected = content(&db.begin_read()?.bucket("a")?.unwrap());
+        for round in 0..4 {
+            let mut txn = db.begin_write()?;
+            let calls = disk.call_count();
+            let mut a = txn.bucket_mut("a")?;
+            (50..6000u32).try_for_each(|n| a.append(n.to_be_bytes(), [2; 1000]))?;
+            assert!(disk.call_count() >= calls + 2, "nothing is written");
+            // Written pages are read, changed and freed.
+            assert_eq!((a.len(), a.nth(3000)?), (6000, Some((&3000u32.to_be_bytes()[..], &[2; 1000][..]))));
+            assert!(a.iter().skip(50).all(|entry| entry.unwrap().1 == [2; 1000]));
+            (0..6000u32).step_by(100).try_for_each(|n| a.put(n.to_be_bytes(), [3; 1000]))?;
+            assert_eq!(a.delete_range(1000u32.to_be_bytes()..2000u32.to_be_bytes())?, 1000);
+            assert!(content(&db.begin_read()?.bucket("a")?.unwrap()) == expected);
+            if round == 1 {
+                txn.drop_bucket("a")?;
+            }
+            if round < 3 {
+                drop(txn);
+                let after = db.stats()?;
+                assert_eq!((parts(&after), after.txn_id), (parts(&before), before.txn_id));
+                assert!(content(&db.begin_read()?.bucket("a")?.unwrap()) == expected);
+            } else {
+                txn.commit()?;
+                let (snapshot, mut entries) = (db.begin_read()?, 0);
+                for entry in snapshot.bucket("a")?.unwrap().iter() {
+                    let (key, value) = entry?;
+                    let n = u32::from_be_bytes(key.try_into().expect("four bytes"));
+                    let expected = match n {
+                        _ if n.is_multiple_of(100) => 3,
+                        0..50 => 1,
+                        _ => 2,
+                    };
+                    assert!(!(1000..2000).contains(&n) && value == [expected; 1000], "{n}");
+                    entries += 1;
+                }
+                assert_eq!(entries, 5000);
+            }
+            assert_sound(&db);
+        }
+    }
+    Ok(())
+}
+
 /// P4 while the database stays open: what a transaction took, and what it dropped off the end of the file, is free again when it comes to
 /// nothing. That shows in the figures of the next commit.
 #[test]

@@ -69,8 +69,9 @@
 //!   two.) A thousand puts in one commit are several times faster than in a thousand; if they are neighbours, many times.
 //! - **[`batch`]** when many threads each write a little: they share commits, and lose nothing.
 //! - **Relaxed commits** when the newest ones may be lost in a power cut: [durability](super::durability).
-//! - **Sorted input** loads faster and leaves full pages behind: the writer remembers where it was and goes down the tree once
-//!   a page. [`append`] does the same, and refuses a key that is out of order. Random input splits pages in two; those that lie
+//! - **Sorted input** loads faster and leaves full pages behind: the writer remembers where it was, goes down the tree once
+//!   a page, and writes what it has filled two megabytes at a time, so that even a large load takes little memory. [`append`]
+//!   does the same, and refuses a key that is out of order. Random input splits pages in two; those that lie
 //!   side by side are packed when they are committed or come to [`dirty_limit`], so a load in one transaction that fits it leaves its
 //!   pages nine tenths full and more.
 //! - **[`dirty_limit`]**: a transaction with more changed pages than this writes them out and goes on. A load in order of key writes

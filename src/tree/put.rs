@@ -19,10 +19,12 @@ pub(crate) struct Finger {
     /// The last key went to the same leaf as the one before. Where keys come at random, a look at the leaf's first and last key is two
     /// cache misses for nothing.
     is_near: bool,
+    /// Full leaves that sorted input has left behind, to be written early.
+    finished: u64,
 }
 
 impl Finger {
-    pub(crate) const NONE: Finger = Finger { path: Path::EMPTY, is_last: false, is_near: false };
+    pub(crate) const NONE: Finger = Finger { path: Path::EMPTY, is_last: false, is_near: false, finished: 0 };
 
     pub(crate) fn forget(&mut self) {
         self.path.len = 0;
@@ -36,6 +38,15 @@ impl Finger {
     #[inline]
     pub(crate) fn is_at_end(&self) -> bool {
         self.is_last && self.path.len > 0
+    }
+
+    /// How many full leaves sorted input has left behind since they were taken last.
+    pub(crate) fn finished(&self) -> u64 {
+        self.finished
+    }
+
+    pub(crate) fn take_finished(&mut self) -> u64 {
+        std::mem::take(&mut self.finished)
     }
 
     /// The leaf that the finger points to.
@@ -255,6 +266,7 @@ fn insert<P: PagesMut>(
         finger.count(tree, pages, -1);
     }
     finger.forget();
+    finger.finished += u64::from(at_edge);
     let right = pages.alloc(LEAF, 0);
     let (left_page, right_page) = pages.pair_mut(leaf_no, right);
     if let Some(cut) = cut {

@@ -122,6 +122,25 @@ pub(super) fn spill(txn: &mut WriteTxn) -> Result<()> {
     Ok(())
 }
 
+/// Writes out the first dirty pages of a bucket, as many as sorted input has filled and left behind, while they are in the processor's
+/// cache, and lets go of their memory. They stay the transaction's own, as after [`spill`].
+pub(super) fn write_finished(txn: &mut WriteTxn, index: usize) -> Result<()> {
+    let (bucket, pages) = (&mut txn.buckets[index], &mut txn.pages);
+    let finished = bucket.finger.take_finished();
+    let Some(row) = pages.take_row(finished)? else { return Ok(()) };
+    bucket.finger.forget();
+    pages.written.give_up_digest();
+    pages.is_torn = true;
+    let mut numbering = Numbering::of_row(row);
+    numbering.number(pages.dirty_mut(), &mut bucket.tree);
+    let (mut numbered, unused) = numbering.finish_row(row);
+    unused.into_iter().for_each(|extent| pages.let_go_of_own(extent));
+    pages.write_numbered(&mut numbered, false)?;
+    numbered.iter().for_each(|&(_, index)| pages.dirty_mut().free(index));
+    pages.is_torn = false;
+    Ok(())
+}
+
 /// Tells the catalog where the open buckets are, whose pages were just spilled, so that nothing of them needs to be in memory.
 pub(super) fn close_buckets(txn: &mut WriteTxn) -> Result<()> {
     let changed = changed(txn);

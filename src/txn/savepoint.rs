@@ -67,6 +67,10 @@ impl Marks {
         self.marks.binary_search_by_key(&savepoint.serial, |mark| mark.serial).map_err(|_| Error::NoSavepoint)
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.marks.is_empty()
+    }
+
     fn serial(&self) -> u64 {
         self.marks.last().map_or(0, |mark| mark.serial)
     }

@@ -328,6 +328,15 @@ impl WriteTxn {
         })
     }
 
+    /// Writes out what sorted input has filled and left behind in a bucket, once that is a row. What a savepoint may see stays.
+    pub(crate) fn write_finished(&mut self, index: usize) -> Result<()> {
+        if self.buckets[index].finger.finished() < self.pages.row_len() || !self.pages.marks.is_empty() {
+            return Ok(());
+        }
+        self.pages.shared.check_process()?;
+        self.change(|txn| commit::write_finished(txn, index))
+    }
+
     pub(crate) fn page_len(&self) -> usize {
         self.pages.page_len()
     }
@@ -437,6 +446,32 @@ impl WritePages {
         Ok(extent)
     }
 
+    /// How many pages of sorted input are written at a time: a large piece, or half of what may be dirty.
+    fn row_len(&self) -> u64 {
+        let half = (self.shared.options.dirty_page_max / 2) as u64;
+        ((LARGE_LEN / self.page_len()) as u64).min(1 << half.ilog2())
+    }
+
+    /// Takes up to `count` pages, which are `row_len` or more, that lie in a row and end at a multiple of it, so that the next row is a large
+    /// piece; `None` where there are no such pages.
+    pub(super) fn take_row(&mut self, count: u64) -> Result<Option<Extent>> {
+        let row_len = self.row_len();
+        let whole = |row: Extent| Extent::new(row.first, row.count - row.end() % row_len);
+        let row = if let Some(free) = self.space_mut().free.take_run(count) {
+            let row = whole(free);
+            self.space_mut().free.insert(Extent::new(row.end(), free.count - row.count));
+            row
+        } else {
+            let row = whole(Extent::new(self.page_count, count));
+            if !self.is_little_free(row.count) || !self.can_grow(row.count) {
+                return Ok(None);
+            }
+            self.grow(row.count)?
+        };
+        self.took(row);
+        Ok(Some(row))
+    }
+
     /// Whether limit and disk allow for `count` pages at the end of the file.
     fn can_grow(&mut self, count: u64) -> bool {
         count <= self.shared.options.page_count_max.saturating_sub(self.page_count) && self.extend_store(count).is_ok()
@@ -491,9 +526,13 @@ impl WritePages {
 
     /// Takes pages at the end of the file for the sake of a long row, if little of the file is free.
     fn grow_for_row(&mut self, count: u64) -> Option<Extent> {
+        (self.is_little_free(0) && self.can_grow(count)).then(|| self.grow(count).ok())?
+    }
+
+    /// Whether little of the file is free, now that `count` pages more are about to be in use.
+    fn is_little_free(&self, count: u64) -> bool {
         let free_count = self.space().free.page_count();
-        let is_little_free = self.held_back.is_empty() && free_count < (self.in_use() + free_count) / SLACK;
-        (is_little_free && self.can_grow(count)).then(|| self.grow(count).ok())?
+        self.held_back.is_empty() && free_count < (self.in_use() + count + free_count) / SLACK
     }
 
     /// Keeps the free pages from page `end` on from being taken.
