@@ -39,6 +39,10 @@ impl Place {
 /// The pages of extents, one by one.
 type PagesOf = iter::FlatMap<vec::IntoIter<Extent>, Range<u64>, fn(Extent) -> Range<u64>>;
 
+/// Where so few of the pages are branches, the commit changes leaf after leaf, and they go with the leaves. A zone for them would be made for
+/// nothing, at the end of every load in order of key.
+const BULK_SHARE: usize = 32;
+
 /// The page numbers that a commit gives out.
 struct Numbers {
     /// Those beside the meta slot, ascending and given out from the end, to the last pages at the top of trees. The very last, roots
@@ -56,7 +60,9 @@ impl Numbers {
     fn take(pages: &mut WritePages, count: usize, branches: Branches) -> Result<Numbers> {
         let beside = pages.take_beside(branches.top);
         let top_before = branches.top - beside.len();
-        let in_zone = pages.take_zone((branches.below + top_before) as u64);
+        let branch_count = branches.below + top_before;
+        let is_bulk = branch_count * BULK_SHARE < count;
+        let in_zone = if is_bulk { Vec::new() } else { pages.take_zone(branch_count as u64) };
         let zone_count: u64 = in_zone.iter().map(|extent| extent.count).sum();
         let others = pages.take_pages((count - beside.len()) as u64 - zone_count)?;
         let [in_zone, others] =
