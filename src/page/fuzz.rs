@@ -49,6 +49,8 @@ fn read(page: &[u8], key: &[u8]) {
         }
         for key in keys {
             let _seen = (leaf.get(key).is_ok(), leaf.search(key).is_ok(), leaf.near(key));
+            let place = leaf.search_to_change(key);
+            assert!(!is_sound || place.unwrap() == leaf.search(key).unwrap());
         }
         let _seen = (leaf::live_len(page), leaf::has_large(page));
     }

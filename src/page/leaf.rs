@@ -355,6 +355,43 @@ impl<'a> Leaf<'a> {
         super::corrupt(self.page, "a leaf out of order")
     }
 
+    /// The prefix that all keys share, as it stands in a record that an insert before slot `i` touches next: in a uniform leaf the one in
+    /// that slot; in a slotted one the newest, if that is certain to be in use.
+    #[inline]
+    fn prefix(&self, i: usize) -> Result<'a, &'a [u8]> {
+        let header = header(self.page);
+        if matches!(self.layout, Layout::Uniform(..)) || header.dead_len.get() > 0 {
+            let near = self.key(i.min(self.len() - 1))?;
+            return self.sound(near.get(..self.prefix_len));
+        }
+        self.sound(self.heap_at().and_then(|at| self.page.get(at + VALUE_LEN_LEN..)?.get(..self.prefix_len)))
+    }
+
+    /// Where the newest record of a slotted leaf lies, and behind it the others.
+    #[inline]
+    pub(crate) fn heap_at(&self) -> Option<usize> {
+        match self.layout {
+            Layout::Slotted(_) => self.page.len().checked_sub(usize::from(header(self.page).heap_len.get())),
+            Layout::Uniform(..) => None,
+        }
+    }
+
+    /// As [`Leaf::search`], where what is found is about to change: looks at no record but those that the change touches, if heads tell
+    /// the key from the others. In a leaf that nobody verified it may be wrong about keys that are there.
+    pub(crate) fn search_to_change(&self, key: &[u8]) -> Result<'a, std::result::Result<usize, usize>> {
+        if let Some((start, rest)) = key.split_at_checked(self.prefix_len) {
+            let (near, is_equal) = self.lower_bound(head_of(rest));
+            if is_equal {
+                if self.key(near)? == key {
+                    return Ok(Ok(near));
+                }
+            } else if self.prefix_len == 0 || start == self.prefix(near)? {
+                return Ok(Err(near));
+            }
+        }
+        self.search(key)
+    }
+
     /// The slot that holds `key` (`Ok`), or the slot before which it belongs (`Err`). Looks at few records: the page's prefix is read in
     /// the one that the key's head leads to, and not in the first.
     pub(crate) fn search(&self, key: &[u8]) -> Result<'a, std::result::Result<usize, usize>> {

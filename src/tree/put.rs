@@ -80,7 +80,7 @@ impl Finger {
             Ordering::Greater => self.is_last.then_some(Err(last + 1)),
             Ordering::Equal => Some(Ok(last)),
             Ordering::Less if key < leaf.key(0)? => None,
-            Ordering::Less => Some(leaf.search(key)?),
+            Ordering::Less => Some(leaf.search_to_change(key)?),
         })
     }
 
@@ -101,7 +101,12 @@ impl Finger {
             prefetch_child(pages.view(), no, level);
         }
         self.path.push(no, 0);
-        Ok(Leaf::view(pages.read(no)?)?.search(key)?)
+        let leaf = Leaf::view(pages.read(no)?)?;
+        if let Some(at) = leaf.heap_at() {
+            // Where an entry that is put will lie: three lines of the gap, and the newest record.
+            pages.view().prefetch::<4>(no, at.saturating_sub(3 * 64));
+        }
+        Ok(leaf.search_to_change(key)?)
     }
 
     /// Makes every page of the path changeable.

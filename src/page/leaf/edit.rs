@@ -85,24 +85,12 @@ fn insert_slotted(page: &mut [u8], i: usize, key: &[u8], value: Value<'_>) -> bo
 /// Shortens the page's prefix to what `key` has of it. The key belongs before slot `i`.
 #[inline]
 fn share_prefix(page: &mut [u8], i: usize, key: &[u8]) {
-    let prefix = prefix(page, i);
+    // Without a prefix this touches no record.
+    let prefix = view(page).prefix(i).expect("a dirty leaf is well formed");
     if !key.starts_with(prefix) {
         let shared = common_prefix_len(prefix, key);
         set_prefix(page, shared);
     }
-}
-
-/// The prefix that all keys share, as it stands in a record that an insert before slot `i` touches next: in a uniform leaf the one in
-/// that slot; in a slotted one the newest, if that is certain to be in use.
-#[inline]
-fn prefix(page: &[u8], i: usize) -> &[u8] {
-    let header = header(page);
-    let prefix_len = usize::from(header.prefix_len.get());
-    if is_uniform(page) || header.dead_len.get() > 0 {
-        return &view_entry(page, i.min(slot_count(page) - 1)).0[..prefix_len];
-    }
-    let key_at = page.len() - usize::from(header.heap_len.get()) + VALUE_LEN_LEN;
-    &page[key_at..key_at + prefix_len]
 }
 
 /// Appends an entry. Answers false, and changes no entry, if it does not fit.
@@ -563,7 +551,10 @@ mod tests {
     }
 
     fn place(page: &[u8], key: &[u8]) -> std::result::Result<usize, usize> {
-        Leaf::view(page).map_or(Err(0), |leaf| leaf.search(key).unwrap())
+        let Ok(leaf) = Leaf::view(page) else { return Err(0) };
+        let place = leaf.search(key).unwrap();
+        assert_eq!(leaf.search_to_change(key).unwrap(), place);
+        place
     }
 
     fn page() -> Vec<u8> {
