@@ -63,7 +63,7 @@ pub(crate) fn to_record(tree: Tree) -> [u8; size_of::<BucketRecord>()] {
 
 #[inline]
 pub(crate) fn open_bucket<'txn>(source: PageSource<'txn>, catalog: Tree, name: &str) -> Result<Option<Bucket<'txn>>> {
-    Ok(find(source, catalog, name)?.map(|tree| Bucket { source, tree }))
+    Ok(find(source, catalog, name)?.map(|tree| Bucket { source, tree, root: source.keep(tree.root) }))
 }
 
 /// Names and trees of all buckets, in the order of their names.
@@ -95,6 +95,8 @@ pub(crate) fn names(source: PageSource<'_>, catalog: Tree) -> Result<Vec<String>
 pub struct Bucket<'txn> {
     source: PageSource<'txn>,
     tree: Tree,
+    /// The page of the root, looked up once for all lookups; `None` where each has to look itself.
+    root: Option<&'txn [u8]>,
 }
 
 /// What a bucket is made of. See [`Bucket::stats`].
@@ -128,13 +130,16 @@ impl<'txn> Bucket<'txn> {
     }
 
     pub(crate) fn new(source: PageSource<'txn>, tree: Tree) -> Bucket<'txn> {
-        Bucket { source, tree }
+        Bucket { source, tree, root: None }
     }
 
     /// The value of `key`.
     #[inline]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<&'txn [u8]>> {
-        self.tree.get(self.source, key.as_ref())
+        match self.root {
+            Some(root) => self.tree.get_below(self.source, root, key.as_ref()),
+            None => self.tree.get(self.source, key.as_ref()),
+        }
     }
 
     /// Whether there is an entry with this key.
@@ -429,7 +434,7 @@ impl<'txn> BucketMut<'txn> {
     /// The bucket as it is now, to read.
     #[inline]
     pub fn as_bucket(&self) -> Bucket<'_> {
-        Bucket { source: self.txn.view(), tree: self.txn.open_bucket(self.index).tree }
+        Bucket::new(self.txn.view(), self.txn.open_bucket(self.index).tree)
     }
 
     /// See [`Bucket::get`].
@@ -630,7 +635,7 @@ impl<'txn> BucketMut<'txn> {
         if self.delete(key)? {
             return Ok(());
         }
-        let Bucket { source, tree } = self.as_bucket();
+        let Bucket { source, tree, .. } = self.as_bucket();
         Err(page::corrupt(source.page(tree.root)?, "below this page a key is not where a search looks for it"))
     }
 

@@ -367,6 +367,12 @@ impl Map {
         }
     }
 
+    /// Whether a page is verified each time that it is read.
+    #[inline]
+    pub(crate) fn verifies_always(&self) -> bool {
+        self.verify == Verify::Always
+    }
+
     #[cold]
     fn verify_page(&self, no: PageNo, page: &[u8]) -> Result<()> {
         // A slot's bit is never set, so it always comes this way.

@@ -178,17 +178,18 @@ impl Tree {
         }
     }
 
-    /// The leaf that `key` belongs to, in a tree that is not empty.
+    /// The leaf that `key` belongs to, in a tree that is not empty and whose root is `page`.
     #[inline]
-    fn descend<'p>(&self, pages: impl Pages<'p>, key: &[u8]) -> Result<PageNo> {
+    fn descend<'p>(&self, pages: impl Pages<'p>, mut page: &'p [u8], key: &[u8]) -> Result<(PageNo, Leaf<'p>)> {
         let (mut no, mut leaf_count) = (self.root, 1_u64);
         for level in (1..self.depth).rev() {
-            let branch = Branch::view(pages.page(no)?, level)?;
+            let branch = Branch::view(page, level)?;
             no = branch.child(branch.child_for(key)?)?;
             leaf_count = leaf_count.wrapping_mul(branch.len() as u64);
             prefetch_counted(pages, no, level, self, leaf_count);
+            page = pages.page(no)?;
         }
-        Ok(no)
+        Ok((no, Leaf::view(page)?))
     }
 
     /// The value of `key`.
@@ -197,8 +198,13 @@ impl Tree {
         if self.depth == 0 {
             return Ok(None);
         }
-        let no = self.descend(pages, key)?;
-        let leaf = Leaf::view(pages.page(no)?)?;
+        self.get_below(pages, pages.page(self.root)?, key)
+    }
+
+    /// The value of `key` in a tree that is not empty and whose root is `page`.
+    #[inline]
+    pub(crate) fn get_below<'p>(&self, pages: impl Pages<'p>, page: &'p [u8], key: &[u8]) -> Result<Option<&'p [u8]>> {
+        let (no, leaf) = self.descend(pages, page, key)?;
         let Some(i) = leaf.candidate(key) else { return Ok(None) };
         if leaf.has_long_records()
             && let Some(at) = leaf.record_at(i)

@@ -668,6 +668,12 @@ impl<'a> Pages<'a> for PageSource<'a> {
 }
 
 impl<'a> PageSource<'a> {
+    /// The page, for one who reads it again and again; `None` if each time is to verify it, or if it is no good.
+    #[inline]
+    pub(crate) fn keep(self, no: PageNo) -> Option<&'a [u8]> {
+        (no.get() < self.page_count && !self.map.verifies_always()).then(|| self.map.page(no).ok())?
+    }
+
     #[cold]
     fn dirty_page(self, no: PageNo) -> Result<&'a [u8]> {
         let page = no.as_dirty().and_then(|index| self.dirty?.get(index));
