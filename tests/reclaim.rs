@@ -418,6 +418,46 @@ fn a_sorted_load_is_written_early_and_leaves_nothing_if_it_is_dropped() -> Resul
     Ok(())
 }
 
+/// What sorted input filled under a savepoint, and was spilled, is not written again when the savepoint goes.
+#[test]
+fn a_sorted_load_under_a_savepoint_takes_its_room_once() -> Result<()> {
+    let disk = MemoryStore::new();
+    let db = Options::new().dirty_limit(64 * 4096).open_store(&disk)?;
+    let mut txn = db.begin_write()?;
+    let savepoint = txn.savepoint()?;
+    (0..20_000u32).try_for_each(|n| txn.bucket_mut("a")?.put(n.to_be_bytes(), [1; 1000]))?;
+    let before = disk.image().len();
+    txn.release(savepoint)?;
+    (20_000..20_100u32).try_for_each(|n| txn.bucket_mut("a")?.put(n.to_be_bytes(), [1; 1000]))?;
+    let after = disk.image().len();
+    assert!(after < before + (2 << 20), "{before} and {after} bytes");
+    txn.commit()?;
+    assert_sound(&db);
+    Ok(())
+}
+
+/// Sorted input at the end of a bucket, while what was there before changes at random: only what is filled is written early.
+#[test]
+fn what_changes_again_and_again_is_not_written_early() -> Result<()> {
+    let db = Options::new().open_store(&MemoryStore::new())?;
+    db.exec(|txn| (0..8000u32).try_for_each(|n| txn.bucket_mut("a")?.append(n.to_be_bytes(), [1; 1000])))?;
+    let before = db.stats()?;
+    let mut rng = fastrand::Rng::with_seed(7);
+    db.exec(|txn| {
+        let mut a = txn.bucket_mut("a")?;
+        for n in 8000..24_000u32 {
+            a.put(n.to_be_bytes(), [2; 1000])?;
+            a.put(rng.u32(..8000).to_be_bytes(), [3; 1000])?;
+        }
+        Ok(())
+    })?;
+    assert_sound(&db);
+    let after = db.stats()?;
+    let written = (after.bytes_written - before.bytes_written) / 4096;
+    assert!(written < after.used_pages + after.used_pages / 20, "{written} pages written, {after:?}");
+    Ok(())
+}
+
 /// P4 while the database stays open: what a transaction took, and what it dropped off the end of the file, is free again when it comes to
 /// nothing. That shows in the figures of the next commit.
 #[test]

@@ -7,7 +7,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use super::numbering::Numbering;
+use super::numbering::{self, Numbering};
 use super::shrink;
 use super::space::{Record, Space};
 use super::write::{WritePages, WriteTxn};
@@ -122,19 +122,20 @@ pub(super) fn spill(txn: &mut WriteTxn) -> Result<()> {
     Ok(())
 }
 
-/// Writes out the first dirty pages of a bucket, as many as sorted input has filled and left behind, while they are in the processor's
-/// cache, and lets go of their memory. They stay the transaction's own, as after [`spill`].
+/// Writes out a row of what sorted input has filled and left behind at the end of a bucket, while it is in the processor's cache, and lets go
+/// of its memory. The pages stay the transaction's own, as after [`spill`].
 pub(super) fn write_finished(txn: &mut WriteTxn, index: usize) -> Result<()> {
     let (bucket, pages) = (&mut txn.buckets[index], &mut txn.pages);
     let finished = bucket.finger.take_finished();
-    let Some(row) = pages.take_row(finished)? else { return Ok(()) };
+    let Some(mut row) = pages.take_row(finished)? else { return Ok(()) };
     bucket.finger.forget();
     pages.written.give_up_digest();
     pages.is_torn = true;
-    let mut numbering = Numbering::of_row(row);
-    numbering.number(pages.dirty_mut(), &mut bucket.tree);
-    let (mut numbered, unused) = numbering.finish_row(row);
-    unused.into_iter().for_each(|extent| pages.let_go_of_own(extent));
+    let mut numbered = numbering::number_row(pages.dirty_mut(), &mut bucket.tree, &mut row);
+    if row.count > 0 {
+        // Some of what was filled has gone since, or was spilled.
+        pages.let_go_of_own(row);
+    }
     pages.write_numbered(&mut numbered, false)?;
     numbered.iter().for_each(|&(_, index)| pages.dirty_mut().free(index));
     pages.is_torn = false;

@@ -139,14 +139,6 @@ impl Numbering {
         Ok(Numbering { numbers, count, numbered: Vec::with_capacity(count), number_of: Vec::new() })
     }
 
-    /// For the first dirty pages of a tree, as many as `row` has numbers. The others stay dirty.
-    pub(super) fn of_row(row: Extent) -> Numbering {
-        let [in_zone, others] =
-            [Vec::new(), vec![row]].map(|extents| extents.into_iter().flat_map(Extent::pages as fn(_) -> _));
-        let numbers = Numbers { beside: Vec::new(), top_before: 0, in_zone, others };
-        Numbering { numbers, count: row.count as usize, numbered: Vec::new(), number_of: Vec::new() }
-    }
-
     /// The dirty pages of a tree, children before parents and in key order.
     pub(super) fn number(&mut self, dirty: &mut DirtyPages, tree: &mut Tree) {
         tree.root = self.number_page(dirty, tree.root, top_level(tree));
@@ -157,9 +149,6 @@ impl Numbering {
         if self.number_of(index) != PageNo::NONE {
             return self.number_of(index);
         }
-        if self.is_full() {
-            return no;
-        }
         let level = usize::from(page::header(dirty.page(index)).level);
         if level > 0 {
             let children: Vec<_> = dirty_children(dirty.page(index), level).collect();
@@ -167,9 +156,6 @@ impl Numbering {
                 let no = self.number_page(dirty, child, top_level);
                 branch::set_child(dirty.page_mut(index), i, no);
             }
-        }
-        if self.is_full() {
-            return no;
         }
         let no = self.numbers.next(Place::of(level, top_level));
         self.numbered.push((no, index));
@@ -180,24 +166,49 @@ impl Numbering {
         PageNo::new(no)
     }
 
-    /// Whether no number is left: the pages that come now stay dirty, and so do those above them.
-    fn is_full(&self) -> bool {
-        self.numbered.len() == self.count
-    }
-
     pub(super) fn number_of(&self, index: usize) -> PageNo {
         self.number_of.get(index).copied().unwrap_or(PageNo::NONE)
-    }
-
-    /// What was numbered, and what of the row was not needed, since there were fewer dirty pages.
-    pub(super) fn finish_row(self, row: Extent) -> (Vec<(u64, usize)>, Option<Extent>) {
-        let count = self.numbered.len() as u64;
-        let unused = Extent::new(row.first + count, row.count - count);
-        (self.numbered, (unused.count > 0).then_some(unused))
     }
 
     pub(super) fn finish(self) -> Vec<(u64, usize)> {
         assert!(self.numbered.len() == self.count, "every dirty page belongs to a tree");
         self.numbered
     }
+}
+
+/// Gives the last dirty pages of a tree numbers from the end of `row`, all but the last leaf, where more is to come. Answers numbers and
+/// indices; what is left of the row was not needed. There are no savepoints.
+pub(super) fn number_row(dirty: &mut DirtyPages, tree: &mut Tree, row: &mut Extent) -> Vec<(u64, usize)> {
+    let mut numbered = Vec::with_capacity(row.count as usize);
+    tree.root = number_back(dirty, tree.root, true, row, &mut numbered);
+    numbered
+}
+
+fn number_back(
+    dirty: &mut DirtyPages,
+    no: PageNo,
+    is_last: bool,
+    row: &mut Extent,
+    numbered: &mut Vec<(u64, usize)>,
+) -> PageNo {
+    let Some(index) = no.as_dirty().filter(|_| row.count > 0) else { return no };
+    let header = page::header(dirty.page(index));
+    let (level, count) = (usize::from(header.level), usize::from(header.slot_count.get()));
+    if level == 0 && is_last {
+        return no;
+    }
+    if level > 0 {
+        let children: Vec<_> = dirty_children(dirty.page(index), level).collect();
+        for (i, child) in children.into_iter().rev() {
+            let no = number_back(dirty, child, is_last && i + 1 == count, row, numbered);
+            branch::set_child(dirty.page_mut(index), i, no);
+        }
+        // The parent of a dirty page stays dirty (T3).
+        if row.count == 0 || dirty_children(dirty.page(index), level).next().is_some() {
+            return no;
+        }
+    }
+    row.count -= 1;
+    numbered.push((row.end(), index));
+    PageNo::new(row.end())
 }

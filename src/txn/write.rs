@@ -456,6 +456,8 @@ impl WritePages {
     /// piece; `None` where there are no such pages.
     pub(super) fn take_row(&mut self, count: u64) -> Result<Option<Extent>> {
         let row_len = self.row_len();
+        // What is known to be filled may be long gone.
+        let count = count.min(2 * row_len - 1);
         let whole = |row: Extent| Extent::new(row.first, row.count - row.end() % row_len);
         let row = if let Some(free) = self.space_mut().free.take_run(count) {
             let row = whole(free);
