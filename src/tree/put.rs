@@ -19,7 +19,7 @@ pub(crate) struct Finger {
     /// The last key went to the same leaf as the one before. Where keys come at random, a look at the leaf's first and last key is two
     /// cache misses for nothing.
     is_near: bool,
-    /// Full leaves that sorted input has left behind, to be written early.
+    /// Full pages that sorted input has left behind, to be written early.
     finished: u64,
 }
 
@@ -40,7 +40,7 @@ impl Finger {
         self.is_last && self.path.len > 0
     }
 
-    /// How many full leaves sorted input has left behind since they were taken last.
+    /// How many full pages sorted input has left behind since they were taken last.
     pub(crate) fn finished(&self) -> u64 {
         self.finished
     }
@@ -271,12 +271,15 @@ fn insert<P: PagesMut>(
         finger.count(tree, pages, -1);
     }
     finger.forget();
-    finger.finished += u64::from(at_edge);
     let right = pages.alloc(LEAF, 0);
     let (left_page, right_page) = pages.pair_mut(leaf_no, right);
     if let Some(cut) = cut {
         leaf::split(left_page, right_page, &cut, i, key, value);
-        return add_beside(tree, pages, &path, finger.is_last, cut.separator, right);
+        let full_branches = add_beside(tree, pages, &path, finger.is_last, cut.separator, right)?;
+        if at_edge {
+            finger.finished += 1 + full_branches;
+        }
+        return Ok(());
     }
     // Once is enough: with slots, half of the entries take about as much room as all of them did without.
     let separator = leaf::halve(left_page, right_page);
@@ -287,7 +290,7 @@ fn insert<P: PagesMut>(
 }
 
 /// Adds the leaf `right`, which was split off from the one that `path` leads to, to the branches above. `at_edge` says that the path
-/// leads along the right edge of the tree, and that more is likely to follow there.
+/// leads along the right edge of the tree, and that more is likely to follow there. Answers how many branches were left full there.
 fn add_beside<P: PagesMut>(
     tree: &mut Tree,
     pages: &mut P,
@@ -295,10 +298,11 @@ fn add_beside<P: PagesMut>(
     at_edge: bool,
     separator: Vec<u8>,
     right: PageNo,
-) -> Result<()> {
+) -> Result<u64> {
     let mut count = |no: PageNo| u64::from(crate::page::header(pages.page_mut(no)).slot_count.get());
     let mut left_count = count(path.nos[path.len - 1]);
     let mut new = (separator, right, count(right));
+    let mut full = 0;
 
     // Each round puts the new page beside the one that was split; a branch without room is split in turn.
     for step in (0..path.len - 1).rev() {
@@ -306,12 +310,13 @@ fn add_beside<P: PagesMut>(
         let page = pages.page_mut(branch_no);
         branch::set_entry_count(page, slot, left_count);
         if branch::insert(page, slot + 1, &new.0, new.1, new.2) {
-            return Ok(());
+            return Ok(full);
         }
         let right = pages.alloc(BRANCH, tree.depth - 1 - step);
         let (left_page, right_page) = pages.pair_mut(branch_no, right);
         let is_behind = slot + 1 == usize::from(crate::page::header(left_page).slot_count.get());
         let separator = branch::split(left_page, right_page, slot + 1, &new.0, new.1, new.2, at_edge && is_behind);
+        full += u64::from(at_edge && is_behind);
         left_count = branch::total(left_page);
         new = (separator, right, branch::total(right_page));
     }
@@ -322,5 +327,5 @@ fn add_beside<P: PagesMut>(
     branch::build_root(pages.page_mut(root), (tree.root, left_count), &new.0, (new.1, new.2));
     tree.root = root;
     tree.depth += 1;
-    Ok(())
+    Ok(full)
 }
