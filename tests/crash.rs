@@ -205,6 +205,17 @@ fn go_on(
 }
 
 impl History {
+    /// Kills the process and cuts the power at every `step`-th operation: without what was not synced, and with some of it.
+    fn crash_some(&mut self, step: usize) {
+        for cut in (0..=self.now()).step_by(step) {
+            self.kill(cut);
+            self.crash(cut, |_| false);
+            let mut rng = self.rng.fork();
+            let odds = rng.u32(1..10);
+            self.crash(cut, |_| rng.u32(..10) < odds);
+        }
+    }
+
     fn run(
         seed: u64,
         change: Change,
@@ -428,13 +439,7 @@ fn a_power_cut_during_sorted_loads_leaves_a_whole_state() {
     for seed in seeds {
         println!("replay with FOLIO_SEED={seed}");
         let mut history = History::run(seed, append_runs, &MemoryStore::new(), BOOT, vec![Model::new()], 10);
-        for cut in (0..=history.now()).step_by(step) {
-            history.kill(cut);
-            history.crash(cut, |_| false);
-            let mut rng = history.rng.fork();
-            let odds = rng.u32(1..10);
-            history.crash(cut, |_| rng.u32(..10) < odds);
-        }
+        history.crash_some(step);
     }
 }
 
@@ -474,12 +479,6 @@ fn a_power_cut_while_the_file_shrinks_leaves_a_whole_state() {
         let after = disk.image().len() as u64;
         println!("{before} and {after} bytes, {} operations", history.now());
         assert!(after < before / 2);
-        for cut in (0..=history.now()).step_by(step) {
-            history.kill(cut);
-            history.crash(cut, |_| false);
-            let mut rng = history.rng.fork();
-            let odds = rng.u32(1..10);
-            history.crash(cut, |_| rng.u32(..10) < odds);
-        }
+        history.crash_some(step);
     }
 }
