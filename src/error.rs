@@ -64,7 +64,7 @@ pub enum Error {
     KeyOrder,
     /// The database was opened read-only.
     ReadOnly,
-    /// The database has reached `Options::max_size`.
+    /// The database has reached `Options::max_size`. A few deletes a transaction still have room.
     Full {
         /// The limit, in bytes.
         limit: u64,
@@ -192,7 +192,10 @@ impl fmt::Display for Error {
             Error::KeyOrder => write!(f, "append needs a key greater than the last one; use put"),
             Error::ReadOnly => write!(f, "the database is open read-only; open it for writing"),
             Error::Full { limit } => {
-                write!(f, "the database has reached its limit of {limit} bytes; delete data or raise max_size")
+                write!(
+                    f,
+                    "the database has reached its limit of {limit} bytes; delete ranges, or a little at a time, or raise max_size"
+                )
             }
             Error::Corrupt { page, what } => {
                 write!(f, "page {page} is corrupt: {what}; run a check and restore from a backup")

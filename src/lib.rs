@@ -1,8 +1,8 @@
 //! An embedded, ordered, transactional key-value store in one memory-mapped file.
 //!
 //! Reads walk a read-only memory map of the file and lend `&[u8]` straight out of it: no copy, no cache, no lock. One writer at a
-//! time builds new pages beside the old ones, writes them, syncs once, and flips a meta slot. So readers never wait, a
-//! snapshot never changes, and a crash leaves the last commit or the one in flight, whole.
+//! time builds new pages beside the old ones, writes them and a meta slot that names them, and as a rule syncs both at once. So
+//! readers never wait, a snapshot never changes, and a crash leaves the last commit or the one in flight, whole.
 //!
 //! ```
 //! # fn main() -> folio::Result<()> {

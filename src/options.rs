@@ -141,8 +141,9 @@ impl Options {
         self
     }
 
-    /// The size in bytes that the file never exceeds. A transaction that needs more gets [`Error::Full`]. Default: no limit. At least 64
-    /// pages.
+    /// The size in bytes that the file does not grow beyond; one that is larger already is not cut. A transaction that needs more gets
+    /// [`Error::Full`]. Some tens of pages are kept back for deletes, which take a page for each one that they change until
+    /// they are committed: so delete from a full database in ranges, or in small transactions. Default: no limit. At least 64 pages.
     pub fn max_size(mut self, max_size: u64) -> Options {
         self.max_size = max_size;
         self

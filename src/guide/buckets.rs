@@ -98,9 +98,9 @@
 //!
 //! # Many keys at once
 //!
-//! [`get_many`] descends with many keys together, so that their cache misses overlap: up to three times the speed of one `get`
-//! after the other, when the keys are random and the data is larger than the processor's caches. [`get_many_into`] does it
-//! without an allocation.
+//! [`get_many`] descends with many keys together, so that their cache misses overlap: two to four times the speed of one `get` after the
+//! other, when the keys are random and the data is larger than the processor's caches. [`get_many_into`] does it without an
+//! allocation.
 //!
 //! ```
 //! # fn main() -> folio::Result<()> {

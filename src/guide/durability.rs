@@ -52,8 +52,12 @@
 //! ```
 //!
 //! Relaxed commits sync by themselves, too: the one that brings what is not yet synced to [`Options::sync_bytes`], 64 MiB by
-//! default, and the one that comes [`Options::sync_interval`] after the last sync, if that is set. And closing the database
-//! syncs. There is no background thread: between commits nothing is synced.
+//! default, and the one that comes [`Options::sync_interval`] after the last sync, if that is set. And closing a database that
+//! has been written to syncs. There is no background thread: between commits nothing is synced.
+//!
+//! A program that opens a file, puts an entry and closes it again waits for three syncs: the first write transaction after opening
+//! makes sure that what it found is on the disk, the commit syncs, and so does closing. So keep a database open for as long as the
+//! program runs.
 //!
 //! # Waiting later
 //!

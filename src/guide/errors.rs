@@ -43,7 +43,7 @@
 //! | [`BucketExists`] | a bucket cannot be renamed to this | choose another name |
 //! | [`KeyOrder`] | `append` was given a key that is not the greatest | sort the input, or use `put` |
 //! | [`ReadOnly`] | the handle was opened read-only | open it for writing |
-//! | [`Full`] | the file would pass [`max_size`] | from a `put`: it has not happened, what came before it can be committed. From a commit: the transaction is gone. Delete something, for which room is kept back, or raise the limit |
+//! | [`Full`] | the file would pass [`max_size`] | from a `put`: it has not happened, what came before it can be committed. From a commit: the transaction is gone. Raise the limit or delete: room is kept back for a transaction that changes some tens of pages. [`delete_range`] and [`clear`] change few, however much they delete; scattered deletes change one each, so make a transaction of every dozen |
 //! | [`Conflict`] | another transaction was first | run the optimistic transaction again; [`exec_optimistic`] does |
 //! | [`NoSavepoint`] | the savepoint is gone | take a new one |
 //! | [`NotCommitted`] | `wait_durable` was given an id that nothing has been committed under | pass an id that a commit has answered |
@@ -129,6 +129,8 @@
 //! [`ValueTooLong`]: crate::Error::ValueTooLong
 //! [`Version`]: crate::Error::Version
 //! [`WriteTxnOpen`]: crate::Error::WriteTxnOpen
+//! [`clear`]: crate::BucketMut::clear
+//! [`delete_range`]: crate::BucketMut::delete_range
 //! [`exec_optimistic`]: crate::Database::exec_optimistic
 //! [`lock_timeout`]: crate::Options::lock_timeout
 //! [`max_size`]: crate::Options::max_size

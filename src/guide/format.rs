@@ -55,6 +55,8 @@
 //! old/folio dump old.folio | new/folio load new.folio
 //! ```
 //!
+//! The new file gets the page size of the old one. To change it, give `load` a `--page-size`.
+//!
 //! # Looking into a file
 //!
 //! | command | shows |

@@ -107,7 +107,7 @@ fn sources_that_are_none_leave_nothing_behind() {
     tool.run(["backup", "damaged.folio", COPY]).failed(2, &["damaged.folio: page ", "checksum mismatch"]);
     tool.run(["backup", "damaged.folio", COPY, "--exact"]).failed(2, &["damaged.folio: page ", "checksum mismatch"]);
     tool.run(["restore", "damaged.folio", COPY]).failed(1, &["damaged.folio: damaged: bucket \"fruit\": page "]);
-    tool.run(["verify", "damaged.folio"]).failed(1, &["checksum mismatch", "1 problems in all", "folio check"]);
+    tool.run(["verify", "damaged.folio"]).failed(1, &["checksum mismatch", "1 problem in all", "folio check"]);
     tool.run(["compact", "damaged.folio"]).failed(2, &["damaged.folio: page ", "checksum mismatch"]);
     tool.run(["compact", "notes.txt"]).failed(2, &["notes.txt: not a folio database"]);
     tool.run(["compact", "none.folio"]).failed(2, &["none.folio", "no such file"]);

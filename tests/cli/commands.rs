@@ -239,13 +239,13 @@ fn stat_shows_the_file_and_each_bucket() {
 fn check_passes_on_a_sound_file_and_finds_damage() {
     let tool = Tool::with_fruit();
     let said = tool.run(["check", DATABASE]).succeeded();
-    assert!(said.starts_with("ok: ") && said.ends_with("1 buckets, 4 entries\n"), "{said}");
+    assert!(said.starts_with("ok: ") && said.ends_with("1 bucket, 4 entries\n"), "{said}");
 
     tool.damage("blueberry");
     let run = tool.run(["check", DATABASE]);
     assert!(run.out.starts_with("bucket \"fruit\": page "), "{run:?}");
     assert!(run.out.ends_with(" (root): checksum mismatch\n") && run.out.lines().count() == 1, "{run:?}");
-    run.failed(1, &[DATABASE, "problems"]);
+    run.failed(1, &[DATABASE, "1 problem;"]);
 }
 
 #[test]

@@ -27,7 +27,7 @@ fn the_main_database_goes_to_main_or_to_the_bucket_that_is_given() {
     let tool = Tool::new();
     tool.write("main.txt", "VERSION=3\ntype=btree\nmapsize=1\nHEADER=END\n 6b\n 76\nDATA=END\n");
     let said = tool.run(["load", DATABASE, "--input", "main.txt"]).succeeded();
-    assert_eq!(said, "1 entries loaded; bucket main has 1 entries\n");
+    assert_eq!(said, "1 entry loaded; bucket main has 1 entry\n");
     tool.run(["load", DATABASE, "other", "main.txt"]).succeeded();
 
     tool.write("a.txt", "VERSION=3\ndatabase=a\nHEADER=END\n 6b\n 76\nDATA=END\n");
@@ -120,6 +120,39 @@ fn malformed_dumps() -> Vec<(String, u64, &'static str)> {
 }
 
 #[test]
+fn a_new_database_has_the_page_size_of_the_dump_or_the_one_asked_for() {
+    let tool = Tool::new();
+    let page_size = |file: &str| {
+        let said = tool.run(["stat", file]).succeeded();
+        said.lines().find_map(|line| line.strip_prefix("pages")?.rsplit_once(" of ")).map(|(_, size)| size.to_owned())
+    };
+    let key = "k".repeat(5000);
+    let lines = format!("{key}\tv\n");
+    tool.run_with(["load", "small", "b"], lines.as_bytes()).failed(2, &["line 1: key of 5000 bytes", "nothing"]);
+    tool.run_with(["load", "large", "b", "--page-size", "16384"], lines.as_bytes()).succeeded();
+    assert_eq!(page_size("large").as_deref(), Some("16384 bytes"));
+
+    let dump = tool.run(["dump", "large"]).succeeded();
+    tool.run_with(["load", "again"], dump.as_bytes()).succeeded();
+    assert_eq!(page_size("again").as_deref(), Some("16384 bytes"));
+    assert_eq!(tool.run(["get", "again", "b", &key]).succeeded(), "v\n");
+    let unknown_first = dump.replace("format=", "color=red\nformat=");
+    let run = tool.run_with(["load", "colored"], unknown_first.as_bytes());
+    assert!(run.err.ends_with("line 2: unknown header color=red is ignored\n"), "{run:?}");
+    assert_eq!(page_size("colored").as_deref(), Some("16384 bytes"));
+
+    // An existing one keeps its own, and one that folio does not have is passed over.
+    tool.run_with(["load", "large", "c"], DUMP.split_inclusive("DATA=END\n").next().unwrap().as_bytes()).succeeded();
+    assert_eq!(page_size("large").as_deref(), Some("16384 bytes"));
+    for other in ["512", "4097", "131072", "many"] {
+        let text = DUMP.replace("type=btree", &format!("type=btree\ndb_pagesize={other}"));
+        tool.run_with(["load", other], text.as_bytes()).succeeded();
+        assert_eq!(page_size(other).as_deref(), Some("4096 bytes"));
+    }
+    tool.run_with(["load", "odd", "b", "--page-size", "5000"], b"a\tb\n").failed(2, &["5000"]);
+}
+
+#[test]
 fn a_malformed_dump_loads_nothing() {
     let tool = Tool::with_fruit();
     for (text, line, why) in malformed_dumps() {
@@ -136,7 +169,7 @@ fn partial_keeps_what_is_before_the_malformed_line() {
     for (text, line, _) in malformed_dumps() {
         let tool = Tool::new();
         tool.write("bad.dump", &text);
-        tool.run(["load", DATABASE, "-i", "bad.dump", "--partial"]).failed(2, &["bad.dump: line ", "were loaded"]);
+        tool.run(["load", DATABASE, "-i", "bad.dump", "--partial"]).failed(2, &["bad.dump: line ", " loaded"]);
         let (k, l) = ("k\tv\n", "l\t\\\\\\\\\\n\n");
         let expected = match line {
             ..=7 => String::new(),

@@ -201,12 +201,12 @@ fn the_tree_and_its_pages_can_be_seen() {
 fn figures_checks_and_times() {
     let tool = Tool::new();
     let said = tool.shell("set a 1\n.check\n.stats").succeeded();
-    assert!(said.starts_with("ok: ") && said.contains("1 buckets, 1 entries\n"), "{said}");
+    assert!(said.starts_with("ok: ") && said.contains("1 bucket, 1 entry\n"), "{said}");
     assert!(said.lines().any(|line| line.starts_with("main ")), "{said}");
 
     // In a transaction they show what is committed, and wait for nobody.
     let said = tool.shell("begin\nset b 2\n.check\n.stats\n.page 0\nrollback").succeeded();
-    assert!(said.contains("1 buckets, 1 entries\n") && said.contains("\npage 0: meta\n"), "{said}");
+    assert!(said.contains("1 bucket, 1 entry\n") && said.contains("\npage 0: meta\n"), "{said}");
 
     let run = tool.shell(".timer on\nget a\n.timer off\nget a");
     assert_eq!((run.code, run.out.as_str()), (0, "1\n1\n"));
@@ -228,7 +228,7 @@ fn damage_ends_a_script_and_is_a_finding_of_check() {
     bytes[at] ^= 1;
     std::fs::write(tool.path(DATABASE), bytes).unwrap();
     tool.shell("buckets\nget needle").failed(2, &["line 2: page ", "checksum mismatch"]);
-    tool.shell("# here\n.check").failed(1, &["line 2: 1 problems"]);
+    tool.shell("# here\n.check").failed(1, &["line 2: 1 problem;"]);
     let page = at / 4096;
     let said = tool.shell(&format!(".page {page}\n.dump")).succeeded();
     assert!(said.starts_with(&format!("page {page}: unknown\nchecksum mismatch;")), "{said}");

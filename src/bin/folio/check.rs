@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use folio::{CheckReport, Database};
 
 use crate::failure::Failure;
-use crate::table::grouped;
+use crate::table::{counted, grouped};
 use crate::{open, progress};
 
 /// Read every page and check that all of it holds together
@@ -32,8 +32,8 @@ pub fn print(report: &CheckReport, out: &mut impl Write) -> Result<(), Failure> 
         writeln!(out, "and {} more", grouped(more))?;
     }
     if !report.is_ok() {
-        let count = grouped(report.problem_count);
-        return Err(Failure::Unsound(format!("{count} problems; restore the file from a backup")));
+        let count = counted(report.problem_count, "problem", "problems");
+        return Err(Failure::Unsound(format!("{count}; restore the file from a backup")));
     }
     writeln!(out, "{}", summary(report))?;
     Ok(())
@@ -56,14 +56,15 @@ pub fn verdict(report: &CheckReport) -> Result<(), Failure> {
     match report.problems.first() {
         None => Ok(()),
         Some(problem) => Err(Failure::Unsound(format!(
-            "damaged: {problem}; {} problems in all, which folio check lists; use another backup",
-            grouped(report.problem_count)
+            "damaged: {problem}; {} in all, which folio check lists; use another backup",
+            counted(report.problem_count, "problem", "problems")
         ))),
     }
 }
 
 /// What a check that found nothing has looked at.
 pub fn summary(report: &CheckReport) -> String {
-    let CheckReport { pages, buckets, entries, .. } = report;
-    format!("ok: {} pages, {buckets} buckets, {} entries", grouped(*pages), grouped(*entries))
+    let pages = counted(report.pages, "page", "pages");
+    let buckets = counted(report.buckets, "bucket", "buckets");
+    format!("ok: {pages}, {buckets}, {}", counted(report.entries, "entry", "entries"))
 }

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::path::PathBuf;
 
+use folio::Options;
+
 use crate::failure::Failure;
 use crate::open;
 use crate::text::Form;
@@ -75,7 +77,7 @@ pub fn put(args: &PutArgs) -> Result<(), Failure> {
     let form = Form::new(args.hex);
     let key = form.argument("KEY", &args.key)?;
     let value = form.argument("VALUE", &args.value)?;
-    let (database, created) = open::writing_or_created(&args.file)?;
+    let (database, created) = open::writing_or_created(&args.file, &Options::new())?;
     let mut txn = database.begin_write()?;
     txn.bucket_mut(&args.bucket)?.put(&key, &value)?;
     txn.commit()?;

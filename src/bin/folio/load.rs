@@ -2,16 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use folio::{Durability, Error, WriteTxn};
+use folio::{Durability, Error, Options, WriteTxn};
 
 use crate::failure::{Failure, tell};
 use crate::format::{Bad, Format, Reader, Record, Step};
 use crate::input::Input;
 use crate::open;
-use crate::table::grouped;
+use crate::table::counted;
 use crate::text::Form;
+
+/// From the least to the largest, each twice the one before.
+const PAGE_SIZES: RangeInclusive<u32> = 4096..=65536;
 
 /// Load entries from a file or stdin: all of them in one transaction, or none
 #[derive(clap::Args)]
@@ -26,7 +30,8 @@ VERSION=... is a dump and any other is tsv:
 With BUCKET everything goes there. Without it every line names its bucket in front: bucket TAB key TAB value, the
 column bucket, the field \"bucket\".
 
-Of two entries with the same key the later one counts. Input sorted by key loads fastest.
+Of two entries with the same key the later one counts. Input sorted by key loads fastest. A new database gets the
+page size that a dump names, if folio has it.
 
 Examples: folio load words.folio words words.tsv
           sort -u words.tsv | folio load words.folio words
@@ -53,6 +58,9 @@ pub struct Args {
     /// Keep what comes before a malformed line; the exit code is still 2
     #[arg(long)]
     partial: bool,
+    /// The page size of a new database, 4096 to 65536: larger pages take longer keys [default: a dump's, else 4096]
+    #[arg(long, value_name = "BYTES")]
+    page_size: Option<u32>,
     /// Let the commit not wait for the disk: a power cut right after it may lose the load, but damages nothing
     #[arg(long)]
     relaxed: bool,
@@ -74,12 +82,19 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     }
     let mut reader = format.reader(input.text, args.bucket.as_deref(), Form::new(args.hex));
 
-    let (database, created) = open::writing_or_created(&args.file)?;
+    let mut record = Record { bucket: args.bucket.clone().unwrap_or_default(), ..Record::default() };
+    // Before the database, too: what comes first says how large its pages are to be.
+    let mut first = reader.next(&mut record);
+    while let Ok(Step::Ignored(what)) = first {
+        tell_ignored(&input.name, record.line, &what);
+        first = reader.next(&mut record);
+    }
+    let (database, created) = open::writing_or_created(&args.file, &options(args, &*reader))?;
     let mut loader = Loader::new(database.begin_write()?, input.name);
     if let Some(bucket) = &args.bucket {
         loader.begin(bucket)?;
     }
-    let outcome = loader.take_all(&mut *reader);
+    let outcome = loader.take_all(first, record, &mut *reader);
     input.bar.finish_and_clear();
     match outcome {
         Ok(()) => {
@@ -93,7 +108,8 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
             Ok(())
         }
         Err(Stop::Bad(bad)) if args.partial => {
-            let kept = format!("the {} {} before it were loaded", grouped(loader.loaded), format.counted());
+            let were = if loader.loaded == 1 { "was" } else { "were" };
+            let kept = format!("the {} before it {were} loaded", format.counted(loader.loaded));
             let failure = loader.failed(&bad, &kept);
             loader.commit(args)?;
             created.keep();
@@ -102,6 +118,17 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
         Err(Stop::Bad(bad)) => Err(loader.failed(&bad, "nothing was loaded")),
         Err(Stop::Database(error)) => Err(error.into()),
     }
+}
+
+/// Those of a new database.
+fn options(args: &Args, reader: &dyn Reader) -> Options {
+    let is_ours = |size: &u32| PAGE_SIZES.contains(size) && size.is_power_of_two();
+    let page_size = args.page_size.or(reader.page_size().filter(is_ours));
+    page_size.map_or(Options::new(), |size| Options::new().page_size(size))
+}
+
+fn tell_ignored(input: &str, line: u64, what: &str) {
+    tell(&format!("{input}: line {line}: {what}"));
 }
 
 /// `folio load FILE INPUT` takes INPUT for a bucket, and would wait for lines from the keyboard, or load those of an empty stdin.
@@ -146,14 +173,15 @@ impl Loader {
         Loader { txn, input, buckets: BTreeSet::new(), current: String::new(), is_ascending: true, loaded: 0 }
     }
 
-    fn take_all(&mut self, reader: &mut dyn Reader) -> Result<(), Stop> {
-        let mut record = Record { bucket: self.current.clone(), ..Record::default() };
+    /// Takes the first step, which `record` goes with, and all that follow.
+    fn take_all(&mut self, first: Result<Step, Bad>, mut record: Record, reader: &mut dyn Reader) -> Result<(), Stop> {
+        let mut next = first?;
         loop {
-            let done = match reader.next(&mut record)? {
+            let done = match next {
                 Step::Bucket => self.begin(&record.bucket),
                 Step::Entry => self.put(&record),
                 Step::Ignored(what) => {
-                    tell(&format!("{}: line {}: {what}", self.input, record.line));
+                    tell_ignored(&self.input, record.line, &what);
                     Ok(())
                 }
                 Step::End => return Ok(()),
@@ -164,6 +192,7 @@ impl Loader {
                 }
                 error => Stop::Database(error),
             })?;
+            next = reader.next(&mut record)?;
         }
     }
 
@@ -197,14 +226,15 @@ impl Loader {
 
     /// What was done, for the user.
     fn summary(&self, format: Format) -> folio::Result<String> {
-        let loaded = format!("{} {} loaded", self.loaded, format.counted());
+        let loaded = format!("{} loaded", format.counted(self.loaded));
         let mut buckets = self.buckets.iter();
         match (buckets.next(), buckets.next()) {
             (Some(name), None) => {
                 let there = self.txn.bucket(name)?.map_or(0, |bucket| bucket.len());
-                Ok(format!("{loaded}; bucket {} has {there} entries", Form::Text.show(name.as_bytes())))
+                let there = counted(there, "entry", "entries");
+                Ok(format!("{loaded}; bucket {} has {there}", Form::Text.show(name.as_bytes())))
             }
-            _ => Ok(format!("{loaded} into {} buckets", self.buckets.len())),
+            _ => Ok(format!("{loaded} into {}", counted(self.buckets.len() as u64, "bucket", "buckets"))),
         }
     }
 

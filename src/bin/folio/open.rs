@@ -26,10 +26,10 @@ pub fn writing_or_new(file: &Path) -> Result<Database, Failure> {
     Ok(Database::open(file)?)
 }
 
-/// As [`writing_or_new`], and answers with what takes a new file away again, should nothing come of the command.
-pub fn writing_or_created(file: &Path) -> Result<(Database, Created), Failure> {
+/// As [`writing_or_new`], with options for a new one, and answers with what takes a new file away again, should nothing come of the command.
+pub fn writing_or_created(file: &Path, options: &Options) -> Result<(Database, Created), Failure> {
     let is_new = fs::metadata(file).is_err();
-    let database = writing_or_new(file)?;
+    let database = options.open(file)?;
     let made = is_new.then(|| (file.to_owned(), database.clone()));
     Ok((database, Created { made }))
 }

@@ -208,18 +208,17 @@ pub(crate) fn replace(page: &mut [u8], i: usize, value: Value<'_>) -> bool {
     if HEADER_LEN + slotted_len(page) - old_len + new_len > page.len() {
         return false;
     }
-    let key = key.to_vec();
-    if is_uniform(page) {
-        to_slots(page);
-    }
-    if new_len > old_len {
+    if new_len > old_len || is_uniform(page) {
+        // With slots there may be no room for the old value.
+        let key = key.to_vec();
         remove(page, i);
-        return insert_slotted(page, i, &key, value);
+        return insert(page, i, &key, value);
     }
+    let key_len = key.len();
     let at = view(page).record_at(i).expect("a dirty leaf is well formed");
     let (value_len, rest) = page[at..].split_at_mut(VALUE_LEN_LEN);
     value_len.copy_from_slice(&value.len_field().to_le_bytes());
-    let place = &mut rest[key.len()..key.len() + old_len];
+    let place = &mut rest[key_len..key_len + old_len];
     place[..new_len].copy_from_slice(value.stored_bytes());
     place[new_len..].fill(0);
     let header = header_mut(page);
@@ -663,6 +662,37 @@ mod tests {
                     assert_eq!(slot_count(&left), before);
                 }
                 break;
+            }
+        }
+    }
+
+    /// Whatever the shape of the entries, how many there are and what one of them becomes.
+    #[test]
+    fn a_value_of_another_length_replaces_one_in_a_uniform_leaf() {
+        for (key_len, value_len) in [(1, 16), (4, 4), (4, 28), (8, 8), (8, 20), (8, 24), (16, 16), (24, 8), (24, 150)] {
+            let mut leaf = page();
+            let mut model = Vec::new();
+            for n in 0..=u8::MAX {
+                let (mut key, value) = (vec![0; key_len], vec![n; value_len]);
+                key[0] = n;
+                if !insert(&mut leaf, n.into(), &key, Value::Inline(&value)) {
+                    break;
+                }
+                model.push((key, value));
+                for new_len in [0, 1, value_len - 1, value_len, value_len + 1, 2 * value_len] {
+                    let mut page = leaf.clone();
+                    let i = usize::from(n) / 2;
+                    let mut expected = model.clone();
+                    let is_replaced = replace(&mut page, i, Value::Inline(&vec![9; new_len]));
+                    if is_replaced {
+                        expected[i].1 = vec![9; new_len];
+                    }
+                    let fits =
+                        new_len == value_len || HEADER_LEN + slotted_len(&leaf) + new_len <= page.len() + value_len;
+                    assert_eq!(is_replaced, fits || n == 0);
+                    verify(&page).unwrap();
+                    assert_eq!(entries(&page), expected);
+                }
             }
         }
     }

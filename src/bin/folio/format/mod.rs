@@ -12,6 +12,7 @@ mod tsv;
 use std::io::{self, BufRead};
 use std::path::Path;
 
+use crate::table::counted;
 use crate::text::Form;
 
 pub use self::csv::{CsvReader, CsvWriter};
@@ -52,11 +53,11 @@ impl Format {
         }
     }
 
-    /// What a reader of this format counts.
-    pub fn counted(self) -> &'static str {
+    /// So many of what a reader of this format counts.
+    pub fn counted(self, count: u64) -> String {
         match self {
-            Format::Tsv | Format::Jsonl => "lines",
-            Format::Dump | Format::Csv => "entries",
+            Format::Tsv | Format::Jsonl => counted(count, "line", "lines"),
+            Format::Dump | Format::Csv => counted(count, "entry", "entries"),
         }
     }
 
@@ -105,6 +106,11 @@ pub struct Bad {
 pub trait Reader {
     /// Goes on to the next step; after an error there is none.
     fn next(&mut self, record: &mut Record) -> Result<Step, Bad>;
+
+    /// The page size of the database that the input came out of, if it has said so by now.
+    fn page_size(&self) -> Option<u32> {
+        None
+    }
 }
 
 pub trait Writer {

@@ -31,7 +31,7 @@ pub enum Command {
 
 /// How each command is written, and what it does.
 const USAGE: [(&str, &str); 22] = [
-    ("set K V", "store V under K"),
+    ("set K V", "store V under K; also put"),
     ("get K", "the value of K"),
     ("delete K", "delete K and its value"),
     ("scan [FROM [TO]]", "the entries from FROM on, and before TO"),
@@ -52,7 +52,7 @@ const USAGE: [(&str, &str); 22] = [
     (".mode text|hex|json", "how keys and values are shown"),
     (".timer on|off", "say how long each command takes, on stderr"),
     (".help", "this text"),
-    (".exit", "end; so does Ctrl-D"),
+    (".exit", "end; so do .quit and Ctrl-D"),
 ];
 
 const HELP_VALUES: &str = r#"
@@ -104,7 +104,7 @@ pub fn parse(line: &[u8]) -> Result<Option<Command>, String> {
 
 fn command(name: &str, arguments: &[Word]) -> Result<Command, String> {
     let command = match (name, arguments) {
-        ("set", [key, value]) => Command::Set { key: value::parse(key)?, value: value::parse(value)? },
+        ("set" | "put", [key, value]) => Command::Set { key: value::parse(key)?, value: value::parse(value)? },
         ("get", [key]) => Command::Get(value::parse(key)?),
         ("delete", [key]) => Command::Delete(value::parse(key)?),
         ("scan", []) => Command::Scan { from: None, to: None },
@@ -137,7 +137,7 @@ fn command(name: &str, arguments: &[Word]) -> Result<Command, String> {
             _ => return Err(usage(name)),
         }),
         (".help", []) => Command::Help,
-        (".exit", []) => Command::Exit,
+        (".exit" | ".quit", []) => Command::Exit,
         _ => return Err(usage(name)),
     };
     Ok(command)
@@ -156,6 +156,12 @@ fn number(word: &Word) -> Result<u64, String> {
 
 /// How a command is written, for one who wrote it otherwise.
 fn usage(wrong: &str) -> String {
+    let wrong = match wrong {
+        "put" => "set",
+        "quit" => "exit",
+        ".quit" => ".exit",
+        wrong => wrong,
+    };
     let forms: Vec<&str> = USAGE.iter().map(|(form, _)| *form).filter(|form| name(form) == wrong).collect();
     match forms[..] {
         [] if names().any(|name| name.strip_prefix('.') == Some(wrong)) => format!("write .{wrong}; see .help"),
@@ -186,6 +192,8 @@ mod tests {
     fn a_wrong_line_says_what_is_right() {
         for (line, part) in [
             ("fly", "no command fly; see .help"),
+            ("put k", "write set K V; see .help"),
+            ("quit", "write .exit; see .help"),
             ("exit", "write .exit; see .help"),
             ("set a", "write set K V; see .help"),
             ("get a b", "write get K;"),

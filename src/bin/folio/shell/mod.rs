@@ -21,6 +21,7 @@ use rustyline::error::ReadlineError;
 
 use crate::failure::Failure;
 use crate::open;
+use crate::table::counted;
 use prompt::Prompt;
 use session::Session;
 
@@ -88,8 +89,8 @@ fn interactive(args: &Args, session: Rc<RefCell<Session>>, out: &mut impl Write)
     session.borrow().interrupt.catch().map_err(|error| terminal(error.into()))?;
     let mut prompt = Prompt::new(Rc::clone(&session)).map_err(terminal)?;
     let count = session.borrow().buckets()?.len();
-    let buckets = if count == 1 { "bucket" } else { "buckets" };
-    writeln!(out, "{}: {count} {buckets}; .help explains the commands, .exit ends", args.file.display())?;
+    let buckets = counted(count as u64, "bucket", "buckets");
+    writeln!(out, "{}: {buckets}; .help explains the commands, .exit ends", args.file.display())?;
     out.flush()?;
     loop {
         let text = session.borrow().prompt();

@@ -7,7 +7,7 @@ use folio::{Bucket, Database, PageInfo, PageKind, PageRun};
 use super::value::{self, Mode};
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::table::grouped;
+use crate::table::{counted, grouped};
 
 /// Prints the tree of a bucket, a page a line, each level further in.
 pub fn dump(
@@ -49,12 +49,12 @@ fn describe(page: &PageInfo, page_size: u32, mode: Mode) -> String {
     match page.kind {
         PageKind::Branch => {
             parts.push(format!("level {}", page.level));
-            parts.push(count(page.children.len() as u64, "child", "children"));
+            parts.push(counted(page.children.len() as u64, "child", "children"));
             let below = page.children.iter().fold(0, |sum: u64, child| sum.saturating_add(child.entry_count));
-            parts.push(format!("{} below", count(below, "entry", "entries")));
+            parts.push(format!("{} below", counted(below, "entry", "entries")));
         }
-        PageKind::Leaf => parts.push(count(page.entry_count, "entry", "entries")),
-        PageKind::SpaceLog => parts.push(count(page.entry_count, "word", "words")),
+        PageKind::Leaf => parts.push(counted(page.entry_count, "entry", "entries")),
+        PageKind::SpaceLog => parts.push(counted(page.entry_count, "word", "words")),
         _ => {}
     }
     parts.push(format!(
@@ -119,7 +119,7 @@ fn describe_run(run: &PageRun) -> String {
 /// A line for each child or entry.
 fn contents(page: &PageInfo, mode: Mode, out: &mut impl Write) -> Result<(), Failure> {
     for child in &page.children {
-        let entries = count(child.entry_count, "entry", "entries");
+        let entries = counted(child.entry_count, "entry", "entries");
         match &child.separator[..] {
             [] => writeln!(out, "child {}: {entries}", child.page)?,
             separator => writeln!(out, "child {} from {}: {entries}", child.page, show(separator, mode))?,
@@ -135,8 +135,4 @@ fn contents(page: &PageInfo, mode: Mode, out: &mut impl Write) -> Result<(), Fai
 /// These are lines for people in every mode, so that JSON would only be harder to read.
 fn show(key: &[u8], mode: Mode) -> String {
     value::show(key, if mode == Mode::Hex { Mode::Hex } else { Mode::Text })
-}
-
-fn count(count: u64, one: &str, many: &str) -> String {
-    format!("{} {}", grouped(count), if count == 1 { one } else { many })
 }

@@ -7,6 +7,7 @@ use crate::format::{Bad, bucket_name, excerpt};
 #[derive(Debug, Default)]
 pub struct Header {
     pub style: Style,
+    pub page_size: Option<u32>,
     name: Option<Vec<u8>>,
     /// The line of the name.
     name_line: u64,
@@ -63,10 +64,11 @@ impl Header {
                     ));
                 }
             }
+            (b"db_pagesize", size) => self.page_size = str::from_utf8(size).ok().and_then(|digits| digits.parse().ok()),
             (b"mapsize" | b"mapaddr" | b"maxreaders" | b"geometry", _) => self.names = Names::Plain,
             (
-                b"keys" | b"db_pagesize" | b"db_lorder" | b"bt_minkey" | b"chksum" | b"recnum" | b"compressed"
-                | b"h_ffactor" | b"h_nelem" | b"txnid",
+                b"keys" | b"db_lorder" | b"bt_minkey" | b"chksum" | b"recnum" | b"compressed" | b"h_ffactor"
+                | b"h_nelem" | b"txnid",
                 _,
             ) => {}
             _ => return Ok(false),

@@ -117,6 +117,10 @@ impl Reader for PortableReader {
             }
         }
     }
+
+    fn page_size(&self) -> Option<u32> {
+        self.header.page_size
+    }
 }
 
 /// The text of a data line.
