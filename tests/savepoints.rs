@@ -243,6 +243,34 @@ fn a_full_disk_goes_back_and_on() {
     assert!((1..10).any(is_refused));
 }
 
+/// Where the disk has no room for a large value, no pages stay behind that are free and yet not in the file: the rows of sorted input would
+/// be the first to lie there.
+#[test]
+fn what_a_full_disk_had_no_room_for_is_not_free_later() {
+    for failures in 0..=2 {
+        let store = MemoryStore::new();
+        let db = Options::new().dirty_limit(256 << 10).open_store(&store).unwrap();
+        db.exec(|txn| txn.bucket_mut("rows")?.put("", "first")).unwrap();
+        let mut txn = db.begin_write().unwrap();
+        (1..=failures).for_each(|call| store.fail(call, Failure::Full));
+        let large = txn.nested(|txn| txn.bucket_mut("large")?.put("x", vec![1; 8 << 20]));
+        assert_eq!(large.is_err(), failures == 2, "growing is tried twice");
+
+        let mut rows = txn.bucket_mut("rows").unwrap();
+        for n in 0..20_000_u64 {
+            rows.put(n.to_be_bytes(), [7; 100]).unwrap();
+            if n % 500 == 0 {
+                for seen in [0, n / 2, n] {
+                    assert_eq!(rows.get(seen.to_be_bytes()).unwrap(), Some(&[7; 100][..]));
+                }
+            }
+        }
+        txn.commit().unwrap();
+        assert_sound(&db);
+        assert_eq!(db.view(|txn| Ok(txn.bucket("rows")?.unwrap().len())).unwrap(), 20_001);
+    }
+}
+
 #[test]
 fn a_full_database_goes_back_and_on() {
     let db = Options::new().max_size(200 * 4096).open_in_memory().unwrap();

@@ -125,6 +125,49 @@ fn large_commits_take_the_end_of_a_file_along_and_it_shrinks() -> Result<()> {
     Ok(())
 }
 
+/// Whether a large value that did not stay was taken back or deleted, the file has about as many pages as without it, and not as many as it took.
+#[test]
+fn a_large_value_that_comes_and_goes_within_a_transaction_leaves_no_room_behind() -> Result<()> {
+    let page_count = |passing: fn(&mut folio::WriteTxn) -> Result<()>| {
+        let mut rng = fastrand::Rng::with_seed(1);
+        let db = Options::new().durability(Durability::Relaxed).open_store(&MemoryStore::new())?;
+        let mut put = |txn: &mut folio::WriteTxn, count: u32| {
+            let mut bucket = txn.bucket_mut("b")?;
+            (0..count).try_for_each(|_| bucket.put(rng.u64(..).to_be_bytes(), [1; 150]))
+        };
+        db.exec(|txn| put(txn, 100_000))?;
+        for round in 0..10 {
+            db.exec(|txn| {
+                if round == 0 {
+                    passing(txn)?;
+                }
+                put(txn, 300)
+            })?;
+        }
+        assert_sound(&db);
+        Ok::<_, folio::Error>(db.stats()?.page_count)
+    };
+    let without = page_count(|_| Ok(()))?;
+    let taken_back = page_count(|txn| {
+        let large = txn.nested(|txn| {
+            txn.bucket_mut("large")?.put("x", vec![1; 60 << 20])?;
+            Err::<(), _>(folio::Error::other("no"))
+        });
+        assert!(large.is_err());
+        Ok(())
+    })?;
+    let deleted = page_count(|txn| {
+        let mut bucket = txn.bucket_mut("large")?;
+        bucket.put("x", vec![1; 60 << 20])?;
+        assert!(bucket.delete("x")?);
+        Ok(())
+    })?;
+    // The bytes written for it bring the next sync forward, and with that other pages come free.
+    let most = without + without / 2;
+    assert!(taken_back <= most && deleted <= most, "{without}, {taken_back}, {deleted}");
+    Ok(())
+}
+
 /// A damaged page at the end of the file stays where it is: a copy would have a checksum of its own, and look sound.
 #[test]
 fn a_damaged_page_is_not_moved_and_so_not_made_to_look_sound() -> Result<()> {

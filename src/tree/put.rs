@@ -19,7 +19,8 @@ pub(crate) struct Finger {
     /// The last key went to the same leaf as the one before. Where keys come at random, a look at the leaf's first and last key is two
     /// cache misses for nothing.
     is_near: bool,
-    /// Full pages that sorted input has left behind, to be written early.
+    /// Full pages that sorted input has left behind, to be written early. A split elsewhere leaves pages that are not, as input that is
+    /// nearly sorted does all the time: then it starts anew, and a commit packs them.
     finished: u64,
 }
 
@@ -276,11 +277,10 @@ fn insert<P: PagesMut>(
     if let Some(cut) = cut {
         leaf::split(left_page, right_page, &cut, i, key, value);
         let full_branches = add_beside(tree, pages, &path, finger.is_last, cut.separator, right)?;
-        if at_edge {
-            finger.finished += 1 + full_branches;
-        }
+        finger.finished = if at_edge { finger.finished + 1 + full_branches } else { 0 };
         return Ok(());
     }
+    finger.finished = 0;
     // Once is enough: with slots, half of the entries take about as much room as all of them did without.
     let separator = leaf::halve(left_page, right_page);
     add_beside(tree, pages, &path, false, separator, right)?;

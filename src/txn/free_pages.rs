@@ -92,13 +92,17 @@ impl FreePages {
         taken
     }
 
-    /// The `len` pages in a row of which most are free, and how many those are. Looks at every extent.
+    /// The `len` pages in a row of which most are free, and how many those are: where all are, as far in front as possible, so that what is
+    /// behind them can be cut off. Looks at every extent.
     pub(crate) fn densest(&self, len: u64) -> (Extent, u64) {
         let mut best = (Extent::new(0, len), 0);
         let mut within = VecDeque::new();
         let mut count = 0;
         // There is one that ends where an extent ends.
         for extent in self.iter_from(0) {
+            if extent.count >= len {
+                return (Extent::new(extent.first, len), len);
+            }
             within.push_back(extent);
             count += extent.count;
             let first = extent.end().saturating_sub(len);

@@ -45,6 +45,7 @@ pub(super) struct Mark {
     freed_len: usize,
     claimed_len: usize,
     deferred_len: usize,
+    page_count: u64,
     has_put: bool,
 }
 
@@ -132,6 +133,7 @@ impl WritePages {
             freed_len: self.freed.len(),
             claimed_len: self.dirty().claimed_len(),
             deferred_len: self.marks.deferred.len(),
+            page_count: self.page_count,
             has_put: self.has_put,
         };
         self.dirty_mut().freeze(serial);
@@ -146,9 +148,11 @@ impl WritePages {
         let mark = &mut self.marks.marks[at];
         let taken = std::mem::take(&mut mark.taken);
         let (serial, freed_len, claimed_len) = (mark.serial, mark.freed_len, mark.claimed_len);
+        let page_count = mark.page_count;
         self.has_put = mark.has_put;
         self.marks.deferred.truncate(mark.deferred_len);
         self.give_back(taken);
+        self.cut_tail(page_count);
         for freed in self.freed.drain(freed_len..) {
             self.freed_set.remove(freed.extent);
         }

@@ -182,17 +182,20 @@ impl Space {
 
     /// The file ends at page `end`, and what lies behind it was never in it.
     pub(crate) fn cut(&mut self, end: u64, count: u64) {
+        self.give_up_zone_behind(end);
+        self.free.remove(Extent::new(end, count));
+    }
+
+    /// Gives up a zone that reaches beyond page `end`.
+    pub(crate) fn give_up_zone_behind(&mut self, end: u64) {
         if self.zone.bounds().end() > end {
             self.dissolve_zone();
         }
-        self.free.remove(Extent::new(end, count));
     }
 
     /// Gives up a zone that reaches beyond page `end`, and counts the free pages before that.
     pub(crate) fn free_before(&mut self, end: u64) -> u64 {
-        if self.zone.bounds().end() > end {
-            self.dissolve_zone();
-        }
+        self.give_up_zone_behind(end);
         let before = self.free.iter_from(0).take_while(|extent| extent.first < end);
         before.map(|extent| extent.end().min(end) - extent.first).sum()
     }

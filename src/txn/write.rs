@@ -495,6 +495,19 @@ impl WritePages {
         Ok(Extent::new(first, count))
     }
 
+    /// The file ends where its last free pages begin, or at page `end` if that is behind. So no trace is left of what was taken there, and
+    /// no page is free that the file has no room for because the disk had none.
+    pub(super) fn cut_tail(&mut self, end: u64) {
+        let page_count = self.page_count;
+        let space = self.space_mut();
+        space.give_up_zone_behind(end);
+        if let Some(last) = space.free.take_ending_at(page_count) {
+            let end = last.first.max(end);
+            space.free.insert(Extent::new(last.first, end - last.first));
+            self.page_count = end;
+        }
+    }
+
     /// Takes `count` pages in as few extents as there can be.
     pub(super) fn take_pages(&mut self, mut count: u64) -> Result<Vec<Extent>> {
         let mut extents = Vec::new();
