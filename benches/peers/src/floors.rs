@@ -32,6 +32,8 @@ const COPY_LEN: usize = 64 << 20;
 /// Bytes of a new file, and of one write to it.
 const FILE_LEN: usize = 256 << 20;
 const WRITE_LEN: usize = 1 << 20;
+/// Writes of [`sync_now`].
+const SYNCS_NOW: usize = 100;
 
 pub struct Floors {
     dir: PathBuf,
@@ -56,11 +58,7 @@ impl Floors {
         // SAFETY: the file is this process's own; nothing writes to it or cuts it from here on.
         let map = unsafe { Mmap::map(&file)? };
 
-        // The blocks are written in advance, so that the measured writes only overwrite.
-        let path = dir.join("written");
-        std::fs::write(&path, vec![1; 16 << 20])?;
-        let written = File::options().write(true).open(&path)?;
-        written.sync_all()?;
+        let written = written_file(&dir.join("written"))?;
         Ok(Floors { dir: dir.to_owned(), least: effort.least, syncs: effort.syncs, map, order, written })
     }
 }
@@ -89,6 +87,41 @@ fn write_chase(path: &Path, order: &[u32]) -> Result<()> {
     }
     file.into_inner().map_err(|error| error.into_error())?.sync_all()?;
     Ok(())
+}
+
+/// A file whose blocks are written in advance, so that the measured writes only overwrite.
+fn written_file(path: &Path) -> Result<File> {
+    std::fs::write(path, vec![1; 16 << 20])?;
+    let written = File::options().write(true).open(path)?;
+    written.sync_all()?;
+    Ok(written)
+}
+
+/// What a commit of one page takes with this many syncs, a page before each: the median of `count`, in microseconds.
+fn write_sync(written: &File, writes: usize, count: usize, seed: u64) -> Result<f64> {
+    let pages = written.metadata()?.len() / PAGE as u64;
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut times = Vec::with_capacity(count);
+    for sync in 0..count {
+        let bytes = [sync as u8; PAGE];
+        let start = Instant::now();
+        for _ in 0..writes {
+            let at = random.u64(..pages) * PAGE as u64;
+            written.write_all_at(&bytes, at)?;
+            written.sync_data()?;
+        }
+        times.push(start.elapsed().as_secs_f64() * 1e6);
+    }
+    Ok(median(&mut times))
+}
+
+/// The pace of the disk at this moment, in microseconds a write of 4 KiB with its sync. The machine's others change it from one second to
+/// the next, by more than engines differ.
+pub fn sync_now(dir: &Path) -> Result<f64> {
+    let path = dir.join("synced");
+    let pace = write_sync(&written_file(&path)?, 1, SYNCS_NOW, 1)?;
+    std::fs::remove_file(path)?;
+    Ok(pace)
 }
 
 impl Floors {
@@ -165,24 +198,6 @@ impl Floors {
         }
     }
 
-    /// What a commit of one page takes with this many syncs, a page before each.
-    fn write_sync(&self, writes: usize, round: u64) -> Result<f64> {
-        let pages = self.written.metadata()?.len() / PAGE as u64;
-        let mut random = fastrand::Rng::with_seed(round);
-        let mut times = Vec::with_capacity(self.syncs);
-        for sync in 0..self.syncs {
-            let bytes = [sync as u8; PAGE];
-            let start = Instant::now();
-            for _ in 0..writes {
-                let at = random.u64(..pages) * PAGE as u64;
-                self.written.write_all_at(&bytes, at)?;
-                self.written.sync_data()?;
-            }
-            times.push(start.elapsed().as_secs_f64() * 1e6);
-        }
-        Ok(median(&mut times))
-    }
-
     fn new_file(&self) -> Result<f64> {
         let path = self.dir.join("new");
         let bytes = vec![1; WRITE_LEN];
@@ -213,10 +228,16 @@ impl Worker for Floors {
             }
             "copy" => Figure::new("memcpy of 64 MiB", Unit::Gigabytes, self.copy()),
             "read-mapped" => Figure::new("mapped sequential read", Unit::Gigabytes, self.read_mapped()),
-            "write-sync" => {
-                Figure::new("pwrite 4 KiB + fdatasync, median", Unit::Microseconds, self.write_sync(1, round)?)
-            }
-            "write-sync-twice" => Figure::new("the same twice, median", Unit::Microseconds, self.write_sync(2, round)?),
+            "write-sync" => Figure::new(
+                "pwrite 4 KiB + fdatasync, median",
+                Unit::Microseconds,
+                write_sync(&self.written, 1, self.syncs, round)?,
+            ),
+            "write-sync-twice" => Figure::new(
+                "the same twice, median",
+                Unit::Microseconds,
+                write_sync(&self.written, 2, self.syncs, round)?,
+            ),
             "new-file" => Figure::new("new file of 256 MiB + fdatasync", Unit::Gigabytes, self.new_file()?),
             _ => return Err(format!("no floor is called {name}").into()),
         }])

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::{BATCH_PUTS, Bench, Effort, checks, files_len, median, settle};
 use crate::data::{Change, Data, Run};
 use crate::engine::{Direction, Durability, Engine, Result, Writer};
+use crate::floors;
 use crate::worker::{Figure, Unit};
 
 /// Transactions in which entries are overwritten or deleted.
@@ -95,10 +96,15 @@ impl<E: Engine> Bench<E> {
         let times = self.commits(&commits, random)?;
         let rate = rate(&times, 1);
         let mut times: Vec<_> = times.iter().map(|time| time.as_secs_f64() * 1e6).collect();
-        Ok(vec![
+        let mut figures = vec![
             Figure::new(format!("commits of one put, {name}"), Unit::Commits, rate),
             Figure::new(format!("commits of one put, {name}, median"), Unit::Microseconds, median(&mut times)),
-        ])
+        ];
+        if durability == Durability::Durable {
+            let pace = floors::sync_now(&self.dir)?;
+            figures.push(Figure::new("the disk right after: 4 KiB + fdatasync, median", Unit::Microseconds, pace));
+        }
+        Ok(figures)
     }
 
     pub(super) fn batches(&mut self, random: &mut fastrand::Rng) -> Result<Vec<Figure>> {
