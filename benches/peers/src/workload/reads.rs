@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 use rand_distr::{Distribution, Zipf};
 
-use super::{BLOCK, Bench, Loaded, checks, median, settle};
+use super::{BLOCK, Bench, KEPT, Loaded, checks, median, settle};
 use crate::data::{Change, MISSING, head, words};
 use crate::engine::{BATCH, Direction, Engine, Reader, Result, Writer};
 use crate::memory;
@@ -49,7 +49,7 @@ impl Lookups {
 impl<E: Engine> Bench<E> {
     /// Closes the file and opens it again, with one get each time, and leaves it open.
     pub(super) fn open(&mut self, random: &mut fastrand::Rng) -> Result<Vec<Figure>> {
-        let dir = self.dir.join("random");
+        let dir = self.dir.join(KEPT);
         let mut key = vec![0; self.data.set.key_len];
         let mut times = Vec::with_capacity(OPENS);
         let begin = Instant::now();

@@ -127,10 +127,11 @@ impl<const LIE: u8> Writer for Txn<LIE> {
 struct Rounds {
     data_set: &'static str,
     entries: usize,
+    sorted: bool,
 }
 
 /// What most tests run on.
-const MAIN: Rounds = Rounds { data_set: "24+150", entries: 3000 };
+const MAIN: Rounds = Rounds { data_set: "24+150", entries: 3000, sorted: false };
 
 impl Visit for Rounds {
     type Output = Option<&'static str>;
@@ -141,7 +142,7 @@ impl Visit for Rounds {
             Effort { least, most: Duration::MAX, commits: 20, relaxed_commits: 20, batches: 2, beside: 50, syncs: 1 };
         let dir = tempfile::tempdir()?;
         let set = DataSet::named(self.data_set)?;
-        let mut bench = Bench::<E>::new(dir.path(), effort, Data::new(set, 1, self.entries))?;
+        let mut bench = Bench::<E>::new(dir.path(), effort, Data::new(set, 1, self.entries), self.sorted)?;
         for round in 0..2 {
             for workload in chosen(set.run, &[]) {
                 if let Err(error) = bench.run(workload.name, round) {
@@ -159,9 +160,18 @@ fn every_engine_passes() {
     for engine in ENGINES {
         assert_eq!(with_engine(engine, MAIN).unwrap(), None, "{engine}");
         for data_set in ["8+8-dense", "8+8-random", "text+60", "16+1000"] {
-            assert_eq!(with_engine(engine, Rounds { data_set, entries: 1000 }).unwrap(), None, "{engine}, {data_set}");
+            assert_eq!(
+                with_engine(engine, Rounds { data_set, entries: 1000, sorted: false }).unwrap(),
+                None,
+                "{engine}, {data_set}"
+            );
         }
-        assert_eq!(with_engine(engine, Rounds { data_set: "1MiB", entries: 3 }).unwrap(), None, "{engine}");
+        assert_eq!(
+            with_engine(engine, Rounds { data_set: "1MiB", entries: 3, sorted: false }).unwrap(),
+            None,
+            "{engine}"
+        );
+        assert_eq!(with_engine(engine, Rounds { sorted: true, ..MAIN }).unwrap(), None, "{engine}, sorted");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{BATCH_PUTS, Bench, Effort, checks, files_len, median, settle};
+use super::{BATCH_PUTS, Bench, Effort, KEPT, checks, files_len, median, settle};
 use crate::data::{Change, Data, Run};
 use crate::engine::{Direction, Durability, Engine, Result, Writer};
 use crate::floors;
@@ -49,7 +49,7 @@ impl<E: Engine> Bench<E> {
     /// Makes commits, compares all entries before and after, and returns what each has taken.
     fn commits(&mut self, commits: &Commits, random: &mut fastrand::Rng) -> Result<Vec<Duration>> {
         if self.loaded.is_none() || self.changes.has_deleted() {
-            self.load_random()?;
+            self.load_kept(self.sorted)?;
         }
         let loaded = self.loaded.as_mut().ok_or("no database is loaded")?;
         // Before the check, so that what an engine opens anew for it is warm when the clock starts.
@@ -130,7 +130,7 @@ impl<E: Engine> Bench<E> {
         let commits = Commits { durability, change, each, ahead: 1, count: BULKS, most };
         let rate = rate(&self.commits(&commits, random)?, each);
         settle(&self.dir)?;
-        let len = files_len(&self.dir.join("random"))?;
+        let len = files_len(&self.dir.join(KEPT))?;
         Ok(vec![
             Figure::new(format!("delete a random half in {BULKS} durable transactions"), Unit::Entries, rate),
             Figure::new("file size after all of this, half deleted", Unit::Bytes, len as f64),
