@@ -153,6 +153,16 @@ fn a_new_database_has_the_page_size_of_the_dump_or_the_one_asked_for() {
 }
 
 #[test]
+fn a_load_that_fails_leaves_no_database_and_every_link() {
+    let tool = Tool::new();
+    std::os::unix::fs::symlink("target.folio", tool.path("link")).unwrap();
+    tool.run_with(["load", "link", "b"], b"no tab\n").failed(2, &["nothing was loaded"]);
+    assert_eq!(tool.files(), ["link"]);
+    tool.run_with(["load", "link", "b"], b"k\tv\n").succeeded();
+    assert_eq!(tool.run(["get", "target.folio", "b", "k"]).succeeded(), "v\n");
+}
+
+#[test]
 fn a_malformed_dump_loads_nothing() {
     let tool = Tool::with_fruit();
     for (text, line, why) in malformed_dumps() {
@@ -178,6 +188,12 @@ fn partial_keeps_what_is_before_the_malformed_line() {
         };
         assert_eq!(whole(&tool, "a"), expected, "{text}");
         assert_eq!(whole(&tool, "b"), "", "{text}");
+    }
+
+    for text in ["VERSION=4\n", "VERSION=3\nformat=print\n", "no tab\n"] {
+        let tool = Tool::new();
+        tool.run_with(["load", DATABASE, "--partial"], text.as_bytes()).failed(2, &["nothing was loaded"]);
+        assert!(tool.files().is_empty(), "{text}");
     }
 
     let tool = Tool::with_fruit();

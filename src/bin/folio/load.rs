@@ -107,7 +107,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
             writeln!(out, "{said}")?;
             Ok(())
         }
-        Err(Stop::Bad(bad)) if args.partial => {
+        Err(Stop::Bad(bad)) if args.partial && loader.loaded > 0 => {
             let were = if loader.loaded == 1 { "was" } else { "were" };
             let kept = format!("the {} before it {were} loaded", format.counted(loader.loaded));
             let failure = loader.failed(&bad, &kept);

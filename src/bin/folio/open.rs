@@ -30,7 +30,8 @@ pub fn writing_or_new(file: &Path) -> Result<Database, Failure> {
 pub fn writing_or_created(file: &Path, options: &Options) -> Result<(Database, Created), Failure> {
     let is_new = fs::metadata(file).is_err();
     let database = options.open(file)?;
-    let made = is_new.then(|| (file.to_owned(), database.clone()));
+    // Through a link that led nowhere, it is what the link names that was made.
+    let made = is_new.then(|| (fs::canonicalize(file).unwrap_or_else(|_| file.to_owned()), database.clone()));
     Ok((database, Created { made }))
 }
 
