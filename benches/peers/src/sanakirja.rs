@@ -33,8 +33,9 @@ pub struct SanakirjaWriter<'txn> {
 
 impl Engine for Sanakirja {
     const TITLE: &'static str = "sanakirja";
-    /// It knows no relaxed commits, and a writer waits for readers of the version before the last.
-    const LACKS: &'static [&'static str] = &["commit-relaxed", "pinned"];
+    /// It knows no relaxed commits, and a writer waits for readers of the version before the last. Beside a writer its lock has panicked,
+    /// "RwLock reader count overflow", and the writer then waited for ever.
+    const LACKS: &'static [&'static str] = &["commit-relaxed", "pinned", "get-beside-writer"];
     const VALUE_MAX: usize = 500;
 
     type Reader<'txn> = SanakirjaReader<'txn>;
@@ -45,7 +46,8 @@ impl Engine for Sanakirja {
             "{}, {VERSIONS} versions, a map beyond the data, one tree of slices, values of at most {} bytes; a put first \
              deletes what was there, since its trees are multimaps. Durable: a \
              commit syncs the map, and then its root page. Relaxed: it has no such mode. A writer waits for readers of \
-             older versions, so that none can be pinned.",
+             older versions, so that none can be pinned. Nothing is read beside its writer: \
+             its lock does not bear it.",
             version_of("sanakirja"),
             Self::VALUE_MAX
         )
