@@ -23,6 +23,7 @@ use crate::page::{SLOT_PAGES, TxnId};
 use crate::txn::batch;
 use crate::txn::read::ReadTxn;
 use crate::txn::readers::{self, SHARD_COUNT};
+use crate::txn::recover::{PassedOver, PassedOverReason};
 use crate::txn::write::WriteTxn;
 use crate::txn::{Registration, Shared, empty_database, registry};
 
@@ -113,6 +114,11 @@ impl Database {
                     return Err(Error::InvalidOption { option: "read_only", why });
                 }
                 options.check_agreement(&shared.options)?;
+                if options.previous_snapshot && shared.passed_over.is_none_or(|it| it.reason != PassedOverReason::Asked)
+                {
+                    let why = "this process has the newest snapshot open; close it there first";
+                    return Err(Error::InvalidOption { option: "previous_snapshot", why });
+                }
                 Ok(Some(Database::new(shared, options)))
             }
             Some(None) => Ok(None),
@@ -421,6 +427,7 @@ impl Database {
             pending_pages,
             txn_id: figures.txn,
             durable_id: self.durable_id(),
+            passed_over: shared.passed_over,
             pinned_snapshots: sharers.values().sum(),
             oldest_pinned,
             oldest_age: oldest_pinned.and_then(committed).map(|at| at.elapsed()),
@@ -603,6 +610,9 @@ pub struct Stats {
     pub txn_id: TxnId,
     /// The newest snapshot that is durable for certain. See [`Database::durable_id`].
     pub durable_id: TxnId,
+    /// The newer commit that the open found and did not take, and why, until the database is closed. After a power cut in the middle of a
+    /// commit, or after one that lost relaxed commits, that is as it should be; else it is damage.
+    pub passed_over: Option<PassedOver>,
     /// The number of read transactions that are open, also where several have pinned one snapshot. [`Database::snapshots`] tells who
     /// they are.
     pub pinned_snapshots: u64,

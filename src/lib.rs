@@ -108,6 +108,7 @@ pub use options::{Advice, Durability, Options, Verify};
 pub use page::TxnId;
 pub use tree::range::KeyRange;
 pub use txn::read::ReadTxn;
+pub use txn::recover::{PassedOver, PassedOverReason};
 pub use txn::savepoint::Savepoint;
 pub use txn::write::WriteTxn;
 

@@ -80,6 +80,7 @@ pub struct Options {
     pub(crate) advice: Advice,
     pub(crate) prefault: bool,
     pub(crate) lock_timeout: Duration,
+    pub(crate) previous_snapshot: bool,
 }
 
 impl Default for Options {
@@ -97,6 +98,7 @@ impl Default for Options {
             advice: Advice::Normal,
             prefault: false,
             lock_timeout: Duration::ZERO,
+            previous_snapshot: false,
         }
     }
 }
@@ -183,6 +185,17 @@ impl Options {
     /// How long to wait for another process to close the database before [`Error::Locked`]. Default: not at all.
     pub fn lock_timeout(mut self, lock_timeout: Duration) -> Options {
         self.lock_timeout = lock_timeout;
+        self
+    }
+
+    /// Opens the commit before the newest one, where the newest is damaged: to save what can be saved. As `MDB_PREVSNAPSHOT` does in LMDB.
+    /// Default: false.
+    ///
+    /// The file has the commit before until the next one takes its place; a database that was closed has none. Pages of it may have
+    /// been reused by a commit that a crash cut short: to read one of those is [`Error::Corrupt`]. The first write after such an open makes the
+    /// newest commit unreadable for good, so best open read-only and make a [backup](crate::ReadTxn::backup).
+    pub fn previous_snapshot(mut self, previous_snapshot: bool) -> Options {
+        self.previous_snapshot = previous_snapshot;
         self
     }
 

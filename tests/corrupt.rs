@@ -530,7 +530,8 @@ fn pages_of_an_older_state_yield_nothing_that_never_was() {
     });
 }
 
-/// T2: a meta counts only if the root that it names is there: sound, of its own number, and written no later.
+/// T2: a meta counts only if the root that it names is there: sound, of its own number, and written no later. One that says that it was synced
+/// was whole once, so there is damage, and no commit goes missing in silence: only who asks for the one before gets it.
 #[test]
 fn t02_a_meta_without_its_root_is_not_trusted() {
     for seed in 0..2 {
@@ -541,22 +542,30 @@ fn t02_a_meta_without_its_root_is_not_trusted() {
         // Not closed: the two slots hold the two last commits.
         let mut image = disk.image();
         trust(&mut image, sample.page_size);
-        let [a, b] = slots(sample.page_size).map(|at| (u64_at(&image, at + 40), u64_at(&image, at + 56) as usize));
+        let [a, b] = slots(sample.page_size).map(|at| (u64_at(&image, at + 40), u64_at(&image, at + 56)));
         let ((newest, root), (older, _)) = (a.max(b), a.min(b));
-        let at = root * sample.page_size;
+        let at = root as usize * sample.page_size;
         let page = at..at + sample.page_size;
-        let id = |image: &[u8]| {
-            let db = sample.options.open_store(&MemoryStore::with_image(image)).unwrap();
+        let open = |image: &[u8], options: Options| options.open_store(&MemoryStore::with_image(image));
+        let id = |image: &[u8], options: Options| {
+            let db = open(image, options).unwrap();
             let (txn, report) = (db.begin_read().unwrap(), db.check().unwrap());
             assert!(report.is_ok(), "{:#?}", report.problems);
             assert_eq!(txn.bucket("many").unwrap().unwrap().contains("k").unwrap(), txn.id().get() == newest);
+            let passed_over = db.stats().unwrap().passed_over;
+            assert_eq!(passed_over.is_some(), txn.id().get() == older);
+            assert!(passed_over.is_none_or(|it| (it.newer.get(), it.opened) == (newest, txn.id())));
             txn.id().get()
         };
-        assert_eq!((id(&image), older), (newest, newest - 1));
+        let previous = || sample.options.clone().previous_snapshot(true);
+        assert_eq!((id(&image, sample.options.clone()), older), (newest, newest - 1));
+        assert_eq!(id(&image, previous()), older);
         let damaged = |damage: &dyn Fn(&mut [u8])| {
             let mut image = image.clone();
             damage(&mut image[page.clone()]);
-            assert_eq!(id(&image), older);
+            let result = open(&image, sample.options.clone());
+            assert!(matches!(result, Err(Error::Corrupt { page, .. }) if page == root), "{result:?}");
+            assert_eq!(id(&image, previous()), older);
         };
         damaged(&|root| root.fill(0));
         damaged(&|root| root[40] ^= 1);
@@ -571,12 +580,14 @@ fn t02_a_meta_without_its_root_is_not_trusted() {
         // Closed, both slots name the same root; then, as with neither root, there is nothing to go back to.
         drop(db);
         let mut image = disk.image();
+        let result = open(&image, previous());
+        assert!(matches!(result, Err(Error::InvalidOption { option: "previous_snapshot", .. })), "{result:?}");
         trust(&mut image, sample.page_size);
         for at in slots(sample.page_size) {
             let root = u64_at(&image, at + 56) as usize;
             image[root * sample.page_size..][..sample.page_size].fill(0);
         }
-        let result = sample.options.open_store(&MemoryStore::with_image(&image));
+        let result = open(&image, sample.options.clone());
         assert!(matches!(result, Err(Error::Corrupt { .. })), "{result:?}");
     }
 }

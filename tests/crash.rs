@@ -4,9 +4,10 @@
 //!
 //! `FOLIO_CRASH_HISTORIES=1000 cargo test --release --test crash -- --nocapture` goes deeper; `FOLIO_SEED=n` replays one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
-use folio::disk::{MemoryStore, Unsynced};
+use folio::disk::{MemoryStore, SECTOR_LEN, Unsynced};
 use folio::{Database, Durability, Options, ReadTxn, TxnId, WriteTxn};
 
 type Model = BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>;
@@ -481,4 +482,167 @@ fn a_power_cut_while_the_file_shrinks_leaves_a_whole_state() {
         assert!(after < before / 2);
         history.crash_some(step);
     }
+}
+
+/// How the transactions of a history of torn attempts are committed.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// A few pages, and so with a digest; on a long history with a page of the space log.
+    Small,
+    /// More pages than a digest is for: they are synced before the meta.
+    Large,
+    /// Relaxed, and then made durable.
+    Relaxed,
+}
+
+/// A commit of more pages has no digest.
+const DIGEST_PAGES: usize = 256;
+
+/// Attempts at commits, each of which a power cut tears: the next has the same id, and often the same page numbers, and its sectors are just
+/// those that the one before lacks. What an open has not shown must not come back, in whole or in part.
+struct Tears {
+    rng: fastrand::Rng,
+    options: Options,
+    /// The images that were followed already.
+    seen: HashSet<u64>,
+    states: usize,
+    /// All subsets of so many units are tried; of more, as many.
+    exhaustive: u32,
+    /// Of so many images after the second cut, one is followed to a third.
+    third: u32,
+}
+
+impl Tears {
+    /// A history of `length` commits, and then `ways.len()` attempts, each cut at each operation.
+    fn run(&mut self, length: usize, ways: &[Way]) {
+        let disk = MemoryStore::new();
+        let db = self.options.open_store(&disk).unwrap();
+        for n in 0..length {
+            let buckets = ["w", "x", "y", "z"];
+            db.exec(|txn| buckets.iter().try_for_each(|name| txn.bucket_mut(name)?.put("a", [n as u8; 700]))).unwrap();
+        }
+        let model = everything(&db);
+        drop(db);
+        self.seen.clear();
+        self.attempt(&disk.image(), &model, ways);
+    }
+
+    /// Makes the next attempt on a disk that an open has shown to be in the state `before`, and cuts it at each operation.
+    fn attempt(&mut self, image: &[u8], before: &Model, ways: &[Way]) {
+        let [way, later @ ..] = ways else { return };
+        let disk = self.disk(image, later.len());
+        let db = self.options.open_store(&disk).unwrap();
+        assert!(everything(&db) == *before);
+        disk.record();
+        let tag = later.len() as u8;
+        let mut txn = db.begin_write().unwrap();
+        ["x", "y"].iter().try_for_each(|name| txn.bucket_mut(name)?.put("a", [tag; 40])).unwrap();
+        match way {
+            Way::Small => drop(txn.commit().unwrap()),
+            Way::Large => {
+                txn.bucket_mut("large").unwrap().put("a", vec![tag; (DIGEST_PAGES + 10 * later.len()) * 4096]).unwrap();
+                txn.commit().unwrap();
+            }
+            Way::Relaxed => {
+                txn.commit_with(Durability::Relaxed).unwrap();
+                db.sync().unwrap();
+            }
+        }
+        let after = everything(&db);
+        for cut in 0..=disk.operation_count() {
+            self.cut(&disk, cut, [before, &after], later);
+        }
+    }
+
+    /// Tears what was not synced in every way, or in many.
+    fn cut(&mut self, disk: &MemoryStore, cut: usize, allowed: [&Model; 2], later: &[Way]) {
+        let (none, all) = (disk.crash(cut, |_| false), disk.crash(cut, |_| true));
+        let bytes = |image: &[u8], sector: u64| {
+            let at = sector as usize * SECTOR_LEN;
+            image.get(at..at + SECTOR_LEN).map(<[u8]>::to_vec)
+        };
+        let changes = |part: &Unsynced| part.sector.is_none_or(|sector| bytes(&none, sector) != bytes(&all, sector));
+        // Each sector of a meta slot may come or not, and each other operation, or a part of it.
+        let unit = |part: &Unsynced| (part.operation, part.sector.filter(|sector| [0, 8].contains(&(sector / 8))));
+        let mut units: Vec<_> = disk.unsynced(cut).iter().filter(|part| changes(part)).map(unit).collect();
+        units.sort_unstable();
+        units.dedup();
+        let is_all = units.len() as u32 <= self.exhaustive;
+        for n in 0..1u64 << (units.len() as u32).min(self.exhaustive) {
+            let kept: u64 = if is_all { n } else { self.rng.u64(..) };
+            let torn: u64 = self.rng.u64(..) & self.rng.u64(..);
+            let image = disk.crash(cut, |part| {
+                let unit = unit(&part);
+                let is_kept = units.binary_search(&unit).is_ok_and(|at| kept >> (at % 64) & 1 == 1);
+                // Of pages that do not come, a part may.
+                is_kept || unit.1.is_none() && part.sector.is_some_and(|sector| torn >> (sector % 64) & 1 == 1)
+            });
+            self.after(&image, allowed, later);
+        }
+    }
+
+    /// A disk after a cut holds one of the two states, whole, and no other; and so it is after the next cut.
+    fn after(&mut self, image: &[u8], allowed: [&Model; 2], later: &[Way]) {
+        self.states += 1;
+        let disk = self.disk(image, later.len() + 100);
+        let db = self.options.open_store(&disk).unwrap();
+        let shown = everything(&db);
+        assert!(allowed.contains(&&shown), "a state that no open has shown since, or a mixture");
+        assert_sound(&db);
+        drop(db);
+        let mut hasher = DefaultHasher::new();
+        image.hash(&mut hasher);
+        let is_followed = later.len() > 1 || self.rng.u32(..self.third) == 0;
+        if is_followed && self.seen.insert(hasher.finish()) {
+            self.attempt(image, &shown, later);
+        }
+    }
+
+    /// A disk of a machine that was started anew.
+    fn disk(&self, image: &[u8], boot: usize) -> MemoryStore {
+        let disk = MemoryStore::with_image(image);
+        disk.set_boot_id([boot as u8; 16]);
+        disk
+    }
+}
+
+fn everything(db: &Database) -> Model {
+    let txn = db.begin_read().unwrap();
+    let entries = |name: &String| {
+        let bucket = txn.bucket(name).unwrap().unwrap();
+        bucket.iter().map(|entry| entry.map(|(key, value)| (key.to_vec(), value.to_vec())).unwrap()).collect()
+    };
+    txn.buckets().unwrap().iter().map(|name| (name.clone(), entries(name))).collect()
+}
+
+#[test]
+fn tears_that_complement_each_other_bring_nothing_back() {
+    let is_deep = number("FOLIO_CRASH_HISTORIES").is_some();
+    let seed = number("FOLIO_SEED").unwrap_or(1);
+    println!("replay with FOLIO_SEED={seed}");
+    let mut tears = Tears {
+        rng: fastrand::Rng::with_seed(seed),
+        options: Options::new().max_size(64 * 4096),
+        seen: HashSet::new(),
+        states: 0,
+        exhaustive: if is_deep { 12 } else { 5 },
+        third: if is_deep { 4 } else { 100 },
+    };
+    // With each commit the records in the meta grow, until they reach into another sector of it, and in the end into the space log.
+    for length in 0..if is_deep { 120 } else { 30 } {
+        tears.run(length, &[Way::Small, Way::Small, Way::Relaxed]);
+        if length % 4 == 0 {
+            tears.run(length, &[Way::Relaxed, Way::Small, Way::Small]);
+            tears.run(length, &[Way::Small, Way::Relaxed, Way::Small]);
+        }
+    }
+    println!("{} states of small commits", tears.states);
+    tears.options = Options::new().max_size(4 << 20);
+    tears.exhaustive = if is_deep { 10 } else { 3 };
+    for length in if is_deep { 0..40 } else { 9..12 } {
+        tears.run(length, &[Way::Large, Way::Large]);
+        tears.run(length, &[Way::Large, Way::Small]);
+        tears.run(length, &[Way::Small, Way::Large]);
+    }
+    println!("{} states in all", tears.states);
 }

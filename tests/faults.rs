@@ -496,16 +496,16 @@ impl Found {
     }
 }
 
-/// A flipped bit in what is read at open is as good as damage: a meta slot, the root that it refers to or a page of its digest
-/// does not count then, and the state that the other slot refers to is found, whole, if there is another one. No wrong value
-/// comes of it, and no change of the file until a write transaction begins.
+/// A flipped bit in what is read at open is as good as damage: a meta slot or a page of its digest does not count then, and the state
+/// that the other slot refers to is found, whole, if there is another one. In the root of a commit that was synced it is an error. No wrong
+/// value comes of it, and no change of the file until a write transaction begins.
 #[test]
 fn any_read_at_open_has_a_flipped_bit() {
-    // After a clean close both slots say the same: nothing is lost.
+    // After a clean close both slots say the same: nothing is lost, and nothing older is found.
     let closed = Found::new(&[Durable], drop);
     let [newest, older, errors] = closed.flip_each_read();
     println!("closed: {newest} newest, {older} older, {errors} errors");
-    assert!(newest > 0 && older == 0 && errors == 0);
+    assert!(newest > errors && older == 0);
 
     // A process that died leaves two states, of which each is whole.
     for last in [&[Durable][..], &[Durable, Relaxed], &[Relaxed, Relaxed], &[Relaxed, Durable]] {

@@ -37,6 +37,7 @@ impl Plan {
             catalog: self.catalog.to_record(),
             log_head: PageNo::NONE,
             log_count: 0,
+            was_as_long: false,
         });
         output.write(&first_pages(&meta))?;
         let written = build(txn, output, true)?;

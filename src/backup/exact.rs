@@ -90,6 +90,7 @@ impl Plan {
             catalog: txn.catalog().to_record(),
             log_head: self.free.pages.last().map_or(PageNo::NONE, |(no, _)| *no),
             log_count: self.free.pages.len() as u64,
+            was_as_long: false,
         };
         Meta::new(fields, Trust::Synced, &self.free.inline)
     }

@@ -18,6 +18,9 @@ pub(crate) const SPACE_WORDS_MAX: usize = 496;
 /// A digest is trusted only for transactions that wrote no more pages than this, so that checking it is quick.
 pub(crate) const DIGEST_PAGES_MAX: usize = 256;
 
+/// Flag: the file had as many pages as the meta says, on the disk, before the meta was written.
+const WAS_AS_LONG: u32 = 1;
+
 const SYNCED: u8 = 1;
 const DIGEST: u8 = 2;
 const BOOT: u8 = 3;
@@ -65,13 +68,18 @@ pub(crate) struct MetaFields {
     pub(crate) catalog: TreeRecord,
     pub(crate) log_head: PageNo,
     pub(crate) log_count: u64,
+    /// The file had all those pages, on the disk, before this commit was written.
+    pub(crate) was_as_long: bool,
 }
 
 /// What reading a slot came to.
 pub(crate) enum Slot {
     Good(Box<Meta>),
-    /// A folio database of another format version.
-    Version(u32),
+    /// A folio database of another format version, whole or not.
+    Version {
+        found: u32,
+        is_whole: bool,
+    },
     /// The magic is there, the rest is damaged.
     Damaged,
     Foreign,
@@ -83,6 +91,7 @@ impl Meta {
         meta.magic = MAGIC;
         meta.version = U32::new(VERSION);
         meta.page_len = U32::new(fields.page_len as u32);
+        meta.flags = U32::new(if fields.was_as_long { WAS_AS_LONG } else { 0 });
         meta.database_id = fields.database_id;
         meta.txn = U64::new(fields.txn.get());
         meta.page_count = U64::new(fields.page_count);
@@ -119,11 +128,12 @@ impl Meta {
         if meta.magic != MAGIC {
             return Slot::Foreign;
         }
+        let is_whole = meta.checksum.get() == meta.computed_checksum();
         if meta.version.get() != VERSION {
-            return Slot::Version(meta.version.get());
+            return Slot::Version { found: meta.version.get(), is_whole };
         }
         let page_len = meta.page_len.get() as usize;
-        let sound = meta.checksum.get() == meta.computed_checksum()
+        let sound = is_whole
             && page_len.is_power_of_two()
             && (PAGE_LEN_MIN..=PAGE_LEN_MAX).contains(&page_len)
             && meta.space_len.get() <= SPACE_WORDS_MAX as u64
@@ -140,6 +150,7 @@ impl Meta {
             catalog: self.catalog,
             log_head: PageNo::new(self.log_head.get()),
             log_count: self.log_count.get(),
+            was_as_long: self.flags.get() & WAS_AS_LONG != 0,
         }
     }
 
@@ -188,6 +199,7 @@ mod tests {
             catalog: TreeRecord { root: U64::new(5), entry_count: U64::new(3), depth: 1, zero: [0; 7] },
             log_head: PageNo::new(11),
             log_count: 1,
+            was_as_long: true,
         };
         let meta = Meta::new(fields, Trust::Digest(0xfeed), &[U64::new(9)]);
         let mut bytes: [u8; META_LEN] = meta.as_bytes().try_into().unwrap();

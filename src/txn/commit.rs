@@ -216,6 +216,7 @@ fn meta_fields(pages: &WritePages, catalog: Tree, record: &Record) -> MetaFields
         catalog: catalog.to_record(),
         log_head,
         log_count,
+        was_as_long: pages.page_count * pages.page_len() as u64 <= pages.writer().synced_len,
         ..before
     }
 }

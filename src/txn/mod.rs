@@ -48,9 +48,11 @@ use labels::Labels;
 use pending::HeldPages;
 use pieces::Pieces;
 use readers::Readers;
+use recover::PassedOver;
 use seat::{Seat, WriterLock};
 use space::Space;
 
+use crate::disk::SECTOR_LEN;
 use crate::disk::map::{self, ForkGuard, Map};
 use crate::disk::store::Store;
 use crate::error::{Error, Result};
@@ -88,6 +90,8 @@ pub(crate) struct Shared {
     fork_guard: ForkGuard,
     /// The snapshot that was found at open: whatever was born later was born here.
     opened: TxnId,
+    /// The newer commit that was found at open, too, and not taken.
+    pub(crate) passed_over: Option<PassedOver>,
     /// Dropped last, when the store has let go of the file: it ends the entry in the registry.
     registration: OnceLock<Registration>,
 }
@@ -144,7 +148,7 @@ const RESERVE_MIN: u64 = if cfg!(test) { 1 << 20 } else { 1 << 30 };
 impl Shared {
     /// Opens what is in the store.
     pub(crate) fn open(store: Box<dyn Store>, options: &Options) -> Result<Shared> {
-        let recovered = recover::recover(&*store)?;
+        let recovered = recover::recover(&*store, options.previous_snapshot)?;
         let fields = recovered.meta.fields();
         let dirty_limit = options.dirty_limit.max(DIRTY_PAGES_MIN * fields.page_len);
         let settings = Settings {
@@ -164,7 +168,7 @@ impl Shared {
             page_count: fields.page_count,
             map: 0,
         };
-        let recovered_durable = recovered.durable;
+        let (recovered_durable, passed_over) = (recovered.durable, recovered.passed_over);
         let writer = Writer::new(recovered);
         let shared = Shared {
             options: settings,
@@ -177,6 +181,7 @@ impl Shared {
             counters: Counters::default(),
             figures: Mutex::new(None),
             opened: fields.txn,
+            passed_over,
             fork_guard: ForkGuard::new().map_err(Error::io("preparing for a fork"))?,
             store,
             writer: WriterLock::new(writer),
@@ -262,10 +267,11 @@ impl Shared {
         })
     }
 
-    /// Overwrites a meta slot with zeros.
+    /// Overwrites the first sector of a meta slot with zeros. No more than that: it comes to the disk whole or not at all, while zeros for
+    /// the others might be just what a torn meta lacks. And whatever comes to lie there later, without its first sector it is none.
     fn void_slot(&self, slot: usize) -> Result<()> {
         let at = SLOT_PAGES[slot] * self.options.page_len as u64;
-        self.write_store(&[0; META_LEN], at).map_err(|source| self.fail("voiding a meta slot", source))
+        self.write_store(&[0; SECTOR_LEN], at).map_err(|source| self.fail("voiding a meta slot", source))
     }
 
     fn write_store(&self, bytes: &[u8], at: u64) -> std::io::Result<()> {
@@ -408,14 +414,16 @@ pub(crate) struct Writer {
     durable_slot: usize,
     /// The file was found like this, and may live in the page cache alone.
     is_recovered: bool,
-    /// The other slot holds a later meta that was refused.
-    is_other_refused: bool,
+    /// The other slot holds no commit that came before this one: what lies there was refused, or is damaged.
+    is_other_void: bool,
     /// The other slot has the same commit.
     is_sealed: bool,
     /// Loaded by the first write.
     pub(crate) space: Option<Space>,
     dirty: DirtyPages,
     pub(crate) file_len: u64,
+    /// The least length that the store has on the disk.
+    synced_len: u64,
     /// Up to this page the store was written at least once, as far as is known.
     ready_end: u64,
     /// Bytes written since the last sync.
@@ -443,11 +451,12 @@ impl Writer {
             durable: fields.txn,
             durable_slot: recovered.slot,
             is_recovered: true,
-            is_other_refused: recovered.is_other_refused,
+            is_other_void: recovered.is_other_void,
             is_sealed: recovered.is_sealed,
             space: None,
             dirty: DirtyPages::new(fields.page_len),
             file_len: recovered.file_len,
+            synced_len: 0,
             ready_end: fields.page_count,
             unsynced_len: 0,
             synced_at: committed.at,
@@ -475,26 +484,30 @@ impl Writer {
     /// Makes what recovery found durable, in earnest: after a failed sync the page cache may hold what the disk does not, and believe
     /// it clean. So what is not known to have been synced is written again, the same bytes to the same places.
     fn adopt(&mut self, shared: &Shared) -> Result<()> {
-        if self.is_other_refused {
-            // A transaction with the same id and the same page numbers comes next. It must not complete the one that was refused.
+        if self.is_other_void {
+            // A transaction with the same id and often the same page numbers comes next. Nothing of it must complete the one that was refused.
             shared.void_slot(1 - self.slot)?;
         }
-        match self.meta.trust() {
-            Trust::Synced => {}
+        let slot_at_risk = match self.meta.trust() {
+            Trust::Synced => None,
             Trust::Digest(digest) => {
-                for (at, page) in recover::digest_pages(&*shared.store, &self.meta, digest)? {
+                for (at, page) in recover::digest_pages(&*shared.store, &self.meta, self.slot, digest)? {
                     shared.store.rewrite(&page, at).map_err(|source| shared.fail("writing pages", source))?;
                     shared.counters.bytes_written.fetch_add(page.len() as u64, Ordering::Relaxed);
                 }
+                // If this sync fails, the digest tells.
+                None
             }
-            Trust::Boot(_) => {
-                // Too many pages to write again. If this sync fails, the last durable commit is in the other slot.
-                shared.sync_store(Some(self.slot))?;
-                self.meta.set_trust(Trust::Synced);
-            }
+            // Too many pages to write again. If this sync fails, the last durable commit is in the other slot.
+            Trust::Boot(_) => Some(self.slot),
+        };
+        if self.meta.trust() != Trust::Synced {
+            shared.sync_store(slot_at_risk)?;
+            self.meta.set_trust(Trust::Synced);
         }
         shared.write_meta(&self.meta, self.slot)?;
         shared.sync_store(None)?;
+        self.synced_len = self.file_len;
         shared.durable.reach(self.meta.txn());
         Ok(())
     }
@@ -587,6 +600,7 @@ impl Writer {
         // What is durable is so whether or not the file gets shorter; if not now, then after a later commit.
         if shared.store.set_len(needed).is_ok() {
             self.file_len = needed;
+            self.synced_len = self.synced_len.min(needed);
             self.ready_end = page_count;
         } else {
             shared.unmap_from(self.file_len / page_len);
@@ -617,6 +631,7 @@ impl Writer {
         self.durable = self.meta.txn();
         self.durable_slot = self.slot;
         self.unsynced_len = 0;
+        self.synced_len = self.file_len;
         self.synced_at = Instant::now();
         shared.durable.reach(self.durable);
     }
@@ -711,6 +726,7 @@ pub(crate) fn empty_database(page_len: usize) -> Vec<u8> {
         catalog: Tree::EMPTY.to_record(),
         log_head: PageNo::NONE,
         log_count: 0,
+        was_as_long: false,
     };
     first_pages(&packed_meta(fields))
 }
