@@ -4,7 +4,7 @@ mod common;
 
 use common::{seal_meta, set, slots, u64_at};
 use folio::disk::{Failure, MemoryStore};
-use folio::{Durability, Error, Options};
+use folio::{Durability, Error, Options, PassedOverReason};
 
 /// A sync fails and drops what it should have written, and the kernel then believes its cache to be clean. The database is opened anew,
 /// commits go on, and the power fails: what was durable or acknowledged before must be there.
@@ -334,5 +334,145 @@ fn a_value_is_not_a_meta_slot() {
         image[100] ^= 1;
         let db = Options::new().open_store(&MemoryStore::with_image(&image)).unwrap();
         assert!(state(&db) == expected, "a page size of {page_size} was believed");
+    }
+}
+
+/// Opens an image on a machine that was started anew.
+fn open(image: &[u8]) -> folio::Result<folio::Database> {
+    let disk = MemoryStore::with_image(image);
+    disk.set_boot_id([99; 16]);
+    Options::new().open_store(&disk)
+}
+
+/// The slots of the newest and of the other meta.
+fn newest_slot(image: &[u8]) -> (usize, usize) {
+    let [a, b] = slots(4096);
+    if u64_at(image, a + 40) > u64_at(image, b + 40) { (a, b) } else { (b, a) }
+}
+
+/// A file that is shorter than its last commit was cut, unless that commit itself was to make it longer: then the power may have failed before
+/// the new length was on the disk. Either is told.
+#[test]
+fn a_file_that_was_cut_below_its_last_commit() {
+    let disk = MemoryStore::new();
+    let db = Options::new().open_store(&disk).unwrap();
+    let put = |len: usize| db.exec(|txn| txn.bucket_mut("a")?.put("k", vec![len as u8; len])).unwrap();
+    let (mut cut, mut grown) = (0, 0);
+    for n in 0..60 {
+        let file_len = disk.image().len();
+        put(40_000 + n * 4000);
+        let image = disk.image();
+        let (newest, other) = newest_slot(&image);
+        let [end, end_before] = [newest, other].map(|slot| u64_at(&image, slot + 48) as usize * 4096);
+        if end <= end_before {
+            continue;
+        }
+        let result = open(&image[..end - 1]);
+        if end > file_len {
+            grown += 1;
+            let passed_over = result.unwrap().stats().unwrap().passed_over.unwrap();
+            assert_eq!(passed_over.newer.get(), passed_over.opened.get() + 1);
+            assert_eq!(passed_over.reason, PassedOverReason::Incomplete);
+        } else {
+            cut += 1;
+            let slot = newest as u64 / 4096;
+            assert!(matches!(result, Err(Error::Corrupt { page, .. }) if page == slot), "{result:?}");
+        }
+        assert!(open(&image[..end]).unwrap().stats().unwrap().passed_over.is_none());
+    }
+    assert!(cut > 0 && grown > 0, "{cut} were cut, {grown} were to grow the file");
+}
+
+/// What recovery has proven and made durable says synced, so that damage after that is damage and no commit cut short.
+#[test]
+fn a_commit_that_was_found_is_synced_before_the_next() {
+    let disk = MemoryStore::new();
+    let db = Options::new().open_store(&disk).unwrap();
+    for v in ["p", "q", "r"] {
+        db.exec(|txn| txn.bucket_mut("a")?.put("k", v)).unwrap();
+    }
+    let killed = disk.image();
+    let trust_of = |image: &[u8]| image[newest_slot(image).0 + 96];
+    assert_eq!(trust_of(&killed), 2, "a digest");
+    let disk = MemoryStore::with_image(&killed);
+    let db = Options::new().open_store(&disk).unwrap();
+    drop(db.begin_write().unwrap());
+    let mut image = disk.image();
+    assert_eq!(trust_of(&image), 1, "synced");
+    let root = u64_at(&image, newest_slot(&image).0 + 56);
+    image[root as usize * 4096 + 40] ^= 1;
+    let result = open(&image);
+    assert!(matches!(result, Err(Error::Corrupt { page, .. }) if page == root), "{result:?}");
+    // Before that it looks like a commit cut short, which is told.
+    let mut image = killed;
+    let root = u64_at(&image, newest_slot(&image).0 + 56);
+    image[root as usize * 4096 + 40] ^= 1;
+    let passed_over = open(&image).unwrap().stats().unwrap().passed_over.unwrap();
+    assert_eq!((passed_over.newer.get(), passed_over.opened.get()), (4, 3));
+    assert_eq!(passed_over.reason, PassedOverReason::Incomplete);
+    assert!(
+        passed_over.to_string().starts_with("transaction 3 was opened, not the newer transaction 4: not all of it")
+    );
+}
+
+/// A relaxed commit that a power cut has taken is told, too.
+#[test]
+fn a_relaxed_commit_of_another_boot_is_passed_over() {
+    let disk = MemoryStore::new();
+    disk.set_boot_id([1; 16]);
+    let db = Options::new().open_store(&disk).unwrap();
+    db.exec(|txn| txn.bucket_mut("a")?.put("k", "durable")).unwrap();
+    let mut txn = db.begin_write().unwrap();
+    txn.bucket_mut("a").unwrap().put("k", "relaxed").unwrap();
+    txn.commit_with(Durability::Relaxed).unwrap();
+    let after = open(&disk.image()).unwrap();
+    let passed_over = after.stats().unwrap().passed_over.unwrap();
+    assert_eq!((passed_over.newer.get(), passed_over.opened.get()), (3, 2));
+    assert_eq!(passed_over.reason, PassedOverReason::Relaxed);
+    assert_eq!(state(&after), [("a/k".to_string(), "durable".to_string())]);
+}
+
+/// Since there is a newer meta, whole or not, the commit before it was durable: damage to one of its pages is an error where that page is
+/// read, and does not keep the rest from being read.
+#[test]
+fn the_commit_before_needs_no_proof() {
+    let disk = MemoryStore::new();
+    let db = Options::new().open_store(&disk).unwrap();
+    for v in ["p", "q", "r"] {
+        db.exec(|txn| ["a", "b"].iter().try_for_each(|name| txn.bucket_mut(name)?.put("k", v))).unwrap();
+    }
+    let (root_of_a, id) =
+        db.view(|txn| Ok((txn.bucket("a")?.unwrap().pages().next().unwrap()?.page, txn.id()))).unwrap();
+    let before = disk.image();
+    db.exec(|txn| txn.bucket_mut("b")?.put("k", "s")).unwrap();
+    let mut image = disk.image();
+    let root = u64_at(&image, newest_slot(&image).0 + 56) as usize;
+    image[root * 4096 + 40] ^= 1;
+    assert_eq!(image[root_of_a as usize * 4096..][..4096], before[root_of_a as usize * 4096..][..4096]);
+    image[root_of_a as usize * 4096 + 40] ^= 1;
+    let db = open(&image).unwrap();
+    let txn = db.begin_read().unwrap();
+    assert_eq!(txn.id(), id);
+    let get = |name| txn.bucket(name)?.unwrap().get("k").map(|value| value.map(<[u8]>::to_vec));
+    assert!(matches!(get("a"), Err(Error::Corrupt { page, .. }) if page == root_of_a));
+    assert_eq!(get("b").unwrap(), Some(b"r".to_vec()));
+}
+
+/// A slot of another format version whose checksum is right is the work of another release: nobody opens the older state beside it. One with
+/// a wrong checksum is a damaged slot.
+#[test]
+fn a_slot_of_another_version_beside_a_good_one() {
+    let disk = MemoryStore::new();
+    let db = Options::new().open_store(&disk).unwrap();
+    for v in ["p", "q", "r"] {
+        db.exec(|txn| txn.bucket_mut("a")?.put("k", v)).unwrap();
+    }
+    for slot in slots(4096) {
+        let mut image = disk.image();
+        image[slot + 8] = 9;
+        assert!(open(&image).is_ok());
+        seal_meta(&mut image[slot..slot + 4096]);
+        let result = open(&image);
+        assert!(matches!(result, Err(Error::Version { found: 9, supported: 1 })), "{result:?}");
     }
 }
