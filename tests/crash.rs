@@ -628,13 +628,14 @@ fn tears_that_complement_each_other_bring_nothing_back() {
         exhaustive: if is_deep { 12 } else { 5 },
         third: if is_deep { 4 } else { 100 },
     };
-    // With each commit the records in the meta grow, until they reach into another sector of it, and in the end into the space log.
-    for length in 0..if is_deep { 120 } else { 30 } {
+    // With each commit the records in the meta grow by four words: those of the 11th reach into its second sector, those of the 27th into
+    // the third, and with the 122nd they go to a page of the space log.
+    let lengths: Vec<usize> =
+        if is_deep { (0..140).collect() } else { [9..13, 26..29, 120..124].into_iter().flatten().collect() };
+    for length in lengths {
         tears.run(length, &[Way::Small, Way::Small, Way::Relaxed]);
-        if length % 4 == 0 {
-            tears.run(length, &[Way::Relaxed, Way::Small, Way::Small]);
-            tears.run(length, &[Way::Small, Way::Relaxed, Way::Small]);
-        }
+        tears.run(length, &[Way::Relaxed, Way::Small, Way::Small]);
+        tears.run(length, &[Way::Small, Way::Relaxed, Way::Small]);
     }
     println!("{} states of small commits", tears.states);
     tears.options = Options::new().max_size(4 << 20);
