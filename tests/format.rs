@@ -1,4 +1,4 @@
-//! The format, from its description alone: a second reader, written after the text in `src/page/mod.rs` and nothing else,
+//! The format, from its description alone: a second reader, written after the text in `src/page/FORMAT.md` and nothing else,
 //! finds in raw bytes what the library finds; and the library opens a file that was written by hand.
 
 mod common;
@@ -30,25 +30,30 @@ impl<'a> Raw<'a> {
         let sizes = first.map_or(vec![4096, 8192, 16384, 32768, 65536], |slot| vec![u32_at(slot, 16) as usize]);
         let second =
             sizes.into_iter().find_map(|size| raw.slot(8 * size).filter(|slot| u32_at(slot, 16) as usize == size));
-        raw.meta = first.into_iter().chain(second).max_by_key(|slot| u64_at(slot, 40)).expect("a slot to trust");
+        let mut slots: Vec<_> = first.into_iter().chain(second).collect();
+        slots.sort_by_key(|slot| (u64_at(slot, 40), slot[96] == 1));
+        let newest = slots.pop().expect("a good slot");
+        raw.meta = if raw.is_doubtful(newest) { slots.pop().expect("a slot to go back to") } else { newest };
         raw.page_size = u32_at(raw.meta, 16) as usize;
+        assert!(u64_at(raw.meta, 48) * raw.page_size as u64 <= bytes.len() as u64);
         raw
     }
 
-    /// A meta slot, if it is sound and trusted.
+    /// A meta slot, if it is good.
     fn slot(&self, at: usize) -> Option<&'a [u8]> {
         let slot = self.bytes.get(at..at + 4096)?;
-        let sound = slot.starts_with(b"folio\r\n\0")
+        let is_good = slot.starts_with(b"folio\r\n\0")
             && u32_at(slot, 8) == 1
-            && u32_at(slot, 12) == crc32c(&[&slot[..12], &slot[16..]])
-            && u64_at(slot, 48) * u64::from(u32_at(slot, 16)) <= self.bytes.len() as u64;
-        (sound && self.is_trusted(slot)).then_some(slot)
+            && u32_at(slot, 12) == crc32c(&[&slot[..12], &slot[16..]]);
+        is_good.then_some(slot)
     }
 
-    fn is_trusted(&self, slot: &[u8]) -> bool {
+    /// Whether the commit of the newest slot may not be whole.
+    fn is_doubtful(&self, slot: &[u8]) -> bool {
         let page_size = u32_at(slot, 16) as usize;
         match slot[96] {
-            1 => true,
+            1 => false,
+            2 if u64_at(slot, 48) as usize * page_size > self.bytes.len() => u32_at(slot, 20) & 1 == 0,
             2 => {
                 let (txn, taken, _) = records(words(slot, 128, u64_at(slot, 120) as usize)).pop().unwrap();
                 assert_eq!(txn, u64_at(slot, 40));
@@ -57,9 +62,9 @@ impl<'a> Raw<'a> {
                     let page = &self.bytes[no as usize * page_size..][..page_size];
                     parts.extend([&page[..4], &crc32c(&[&page[4..]]).to_le_bytes()].concat());
                 }
-                u32_at(slot, 100) == crc32c(&[&parts])
+                u32_at(slot, 100) != crc32c(&[&parts])
             }
-            3 => slot[104..120] == self.boot_id,
+            3 => slot[104..120] != self.boot_id,
             trust => panic!("trust {trust}"),
         }
     }

@@ -1,8 +1,7 @@
 //! The file format, in short, and where its full text stands.
 //!
-//! The specification is the module text of [`src/page/mod.rs`](../../../src/folio/page/mod.rs.html): tables and pictures,
-//! complete enough to write a second reader. In these pages the link leads to the source view; in the repository open the file.
-//! Here is what helps to understand the rest of the guide.
+//! The [specification](#the-file-format-version-1) stands below, complete enough to write a second reader. Here is what helps to
+//! understand the rest of the guide.
 //!
 //! ```text
 //! page 0   page 1 ... 7      page 8   page 9 ... 15     page 16 ...      page_count - 1 | room to grow
@@ -38,7 +37,10 @@
 //! - *boot*: nothing was synced (a relaxed commit); it counts while the machine has not been started anew, because then the
 //!   system's memory still holds every write.
 //!
-//! If it cannot be trusted, the other meta is the state of the database. That is all there is to recovery.
+//! If it cannot be trusted, the other meta is the state of the database, and [`Stats::passed_over`] says so. That is all there is to
+//! recovery. A commit that is known to have been whole on the disk is never passed over: where its meta says *synced* and the root of its
+//! catalog or the end of the file is missing, the open is [`Error::Corrupt`]. Who wants the commit before says
+//! [`Options::previous_snapshot`].
 //!
 //! # Moving files
 //!
@@ -47,7 +49,7 @@
 //!
 //! # Versions
 //!
-//! The format has a version, now 1. A release refuses a file of another version with [`Error::Version`], which says both
+//! The format has a version, 1. A release refuses a file of another version with [`Error::Version`], which says both
 //! numbers, and leaves it alone. Before release 1.0 the format may change. To move data, dump with the old release and load
 //! with the new one:
 //!
@@ -94,3 +96,8 @@
 //! [`Database::stats`]: crate::Database::stats
 //! [`Error::Version`]: crate::Error::Version
 //! [`ReadTxn::page_info`]: crate::ReadTxn::page_info
+//! [`Error::Corrupt`]: crate::Error::Corrupt
+//! [`Options::previous_snapshot`]: crate::Options::previous_snapshot
+//! [`Stats::passed_over`]: crate::Stats::passed_over
+#![doc = ""]
+#![doc = include_str!("../page/FORMAT.md")]

@@ -1,129 +1,5 @@
-//! # The file format, version 1
-//!
-//! This text is enough to write a second reader. All integers are little-endian; all lengths are in bytes; a *page* is
-//! `page_size` bytes, one of 4096, 8192, 16384, 32768, 65536, fixed when the file is created. Page `n` starts at byte
-//! `n * page_size`. Bytes that no field or record uses are zero. Checksums are CRC32C (Castagnoli).
-//!
-//! ```text
-//! page 0   page 1 ... 7      page 8   page 9 ... 15     page 16 ...      page_count - 1 | room to grow
-//! +--------+--------+- - - -+--------+--------+- - - -+--------+--------+- - - -+------|- - - - - -
-//! | meta A | branch | ...   | meta B | free   | ...   | leaf   | large  | log   | ...  |
-//! +--------+--------+- - - -+--------+--------+- - - -+--------+--------+- - - -+------|- - - - - -
-//! ```
-//!
-//! A file has 16 pages at least. It may be longer than `page_count` pages; what lies behind is room to grow.
-//!
-//! ## Meta slots ([`meta`])
-//!
-//! The first 4,096 bytes of pages 0 and 8 (whatever the page size) are the two meta slots. A commit overwrites the slot
-//! that does not hold the last durable commit. A reader takes the slot with the highest transaction id that passes its
-//! checksum, whose `page_count` pages fit the file, and that is *trusted*; else the other one. If slot A is unreadable,
-//! slot B is looked for at 8 * 4096, 8 * 8192, ... 8 * 65536: it is the first of these that begins with the magic, unless its
-//! checksum is right and it gives another page size.
-//!
-//! The pages behind a slot, 1 to 7 and 9 to 15, are pages like any other. A writer does well to keep them for pages that every
-//! commit writes anew, such as the roots: then these and the meta lie in a row, and are one transfer to the disk. Another place
-//! is as good to a reader. Only a large value never lies there, since it could be taken for slot B.
-//!
-//! | at | size | field |
-//! |---|---|---|
-//! | 0 | 8 | magic: `"folio\r\n\0"` |
-//! | 8 | 4 | format version: 1 |
-//! | 12 | 4 | checksum of bytes 0..12 and 16..4096 |
-//! | 16 | 4 | page size |
-//! | 20 | 4 | flags: 0 |
-//! | 24 | 16 | database id: random, fixed at creation |
-//! | 40 | 8 | transaction id |
-//! | 48 | 8 | page count: the first page number past the end |
-//! | 56 | 24 | the catalog, a tree record |
-//! | 80 | 8 | the newest space log page, or 0 |
-//! | 88 | 8 | how many pages the space log has |
-//! | 96 | 1 | trust: 1 synced, 2 digest, 3 boot |
-//! | 97 | 3 | zero |
-//! | 100 | 4 | digest, if trust is 2 |
-//! | 104 | 16 | boot id, if trust is 3 |
-//! | 120 | 8 | how many of the following words are in use |
-//! | 128 | 3968 | space records, 496 words of 8 bytes |
-//!
-//! A *tree record* is: root page (8; 0 if the tree is empty), entry count (8), depth (1; 0 empty, 1 a single leaf),
-//! zero (7).
-//!
-//! Trust says when a meta counts. *Synced*: everything that it refers to was synced before it was written. *Digest*: the
-//! pages that its own transaction wrote (the `taken` extents below `page_count` of the last space record, whose
-//! transaction id is the meta's) may or may not have reached the disk; take them in ascending order, take of each page its first
-//! four bytes and then the CRC32C of the rest of it, and compare the CRC32C of all of these with the digest. *Boot*: nothing was synced; the
-//! meta counts only while the kernel's boot id is still the same, because then the page cache still holds every write.
-//!
-//! When a database is closed, the slot that does not hold the last commit gets a copy of its meta that says synced. Of two slots with
-//! the same transaction id that one is taken: from then on a page that does not match is damage, not a commit cut short.
-//!
-//! ## Page header
-//!
-//! Leaf, branch and space log pages begin with 32 bytes:
-//!
-//! | at | size | field |
-//! |---|---|---|
-//! | 0 | 4 | checksum of the rest of the page |
-//! | 4 | 1 | kind: 1 leaf, 2 branch, 3 space log |
-//! | 5 | 1 | level: 0 for a leaf, a branch is one above its children |
-//! | 6 | 2 | slot count |
-//! | 8 | 8 | the page's own number |
-//! | 16 | 8 | born: the transaction that wrote it |
-//! | 24 | 2 | heap length; in a uniform leaf the length of a key |
-//! | 26 | 2 | dead bytes: the part of the heap that no record uses; in a uniform leaf the length of a value |
-//! | 28 | 2 | prefix length |
-//! | 30 | 2 | flags: bit 0, a leaf that refers to large values; bit 1, a uniform leaf. No leaf has both |
-//!
-//! ## Leaf and branch
-//!
-//! ```text
-//! leaf    | header | slot 0 | slot 1 | ... ->               free            <- ... | record | record |
-//! branch  | header | prefix | heads | children | places ->     free         <- ... | record | record |
-//!                                                                           |<---- heap length ----->|
-//! uniform | header | head 0 | head 1 | ... ->               free          <- ... | record 1 | record 0 |
-//! ```
-//!
-//! Slots are sorted by key. All keys of a page share their first `prefix length` bytes; the *head* of a key is the next four
-//! bytes read as a big-endian number, zero-padded, stored little-endian like any integer. Comparing heads compares keys, except
-//! where heads are equal. So a search touches the header and some heads, and then one record.
-//!
-//! A **leaf slot** is 8 bytes: head (4), `at` (2), `key_len` (2). The record lies `at` bytes from the start of the page.
-//!
-//! A **leaf record** is `value_len` (2), key, value: the key is whole, so that it can be lent. If the top bit of `value_len`
-//! is set, the value is a reference to a large value (28 bytes): first page (8), length (8), born (8), CRC32C of the value (4).
-//! `key_len` is the length of the whole key.
-//!
-//! A **uniform leaf** ([`uniform`]) has keys of one length, 1 at least, and values of one length, and key and value are 32 bytes or
-//! fewer. Its slots are the heads alone, 4 bytes each. A record is key, value; record i ends where record i - 1 begins, and record 0
-//! at the end of the page. A writer may store any entries in leaves with slots; the two kinds may lie side by side in a tree.
-//!
-//! A **branch slot** is spread over three arrays, one behind the other, each as long as the slot count: head (4), child page
-//! (8), place (4: `at` and suffix length, 2 each). So a search that finds no equal heads, as most do, reads nothing but heads and
-//! one child, and the parts of a branch that are read often lie close together. A **branch record** is the number of entries below
-//! the child (8) and the suffix of the separator. The prefix that all separators share is stored once, behind the header,
-//! zero-padded to a multiple of 8 bytes. Slot 0 has no separator (head 0, suffix length 0): its child holds whatever is less than
-//! the separator in slot 1. The child in slot i holds the keys from separator i on.
-//!
-//! A **large value** is a run of whole pages without a header: the value, then zeros to the end of the page.
-//!
-//! ## Catalog and buckets
-//!
-//! The catalog is a tree like any other. It maps the name of a bucket (1 to 255 bytes of UTF-8) to a *bucket record* of 32
-//! bytes: a tree record (24), flags (4; 0), zero (4).
-//!
-//! ## Space log ([`space_log`])
-//!
-//! The set of free pages is the result of replaying *space records*: first those of the log pages, oldest page first, then
-//! those in the meta. A record is: transaction id (1 word), then a word with the number of extents taken (upper 32
-//! bits) and freed (lower 32 bits), then one word for each extent, taken ones first: first page (upper 40 bits), page count
-//! (lower 24 bits). Replaying it removes every taken page from the set and adds every freed page. Removing what is not
-//! there, or adding what is there, does nothing.
-//!
-//! A log page is: the header (slot count: number of words), then the previous (older) log page (8), then the lap and the
-//! first and last-plus-one page of its *sweep* (8 each), then the words. The chain has as many pages as the meta says; the
-//! `previous` of the last one means nothing. So that the oldest page can always be dropped, each new log page also restates
-//! a part of the set, the pages of its sweep, as a record that takes the whole range and frees what is free in it. When a
-//! later sweep has come round to where a page's own sweep ended, that page has nothing left to say.
+//! What lies in the file: the views of each kind of page, and the edits of dirty ones. The text of the format follows.
+#![doc = include_str!("FORMAT.md")]
 
 pub(crate) mod branch;
 #[cfg(any(test, fuzzing))]
@@ -574,5 +450,57 @@ mod tests {
                 common_prefix_len(&a, &b) == a.iter().zip(&b).take_while(|(x, y)| x == y).count()
             }) as fn(Vec<u8>, Vec<u8>, Vec<u8>) -> bool,
         );
+    }
+
+    /// The rows of sixteen bytes that are not all zeros, as the format text shows them.
+    fn rows(bytes: &[u8]) -> String {
+        let rows = bytes.chunks(16).enumerate().filter(|(_, row)| row.iter().any(|&byte| byte != 0));
+        let row = |(i, row): (usize, &[u8])| {
+            let digits: Vec<String> = row.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{:04x}  {}  {}\n", i * 16, digits[..8].join(" "), digits[8..].join(" "))
+        };
+        rows.map(row).collect()
+    }
+
+    /// The examples of the format text are what this code writes.
+    #[test]
+    fn the_examples_in_the_format_text_are_right() {
+        let sealed = |kind, level, no, fill: &dyn Fn(&mut [u8])| {
+            let mut page = vec![0; 4096];
+            init(&mut page, kind, level);
+            fill(&mut page);
+            seal(&mut page, PageNo::new(no), TxnId::new(7));
+            verify(&page, PageNo::new(no)).unwrap();
+            rows(&page)
+        };
+        let leaf = sealed(LEAF, 0, 20, &|page| {
+            assert!(leaf::insert(page, 0, b"apple", leaf::Value::Inline(b"red")));
+            assert!(leaf::insert(page, 1, b"apricot", leaf::Value::Inline(b"orange")));
+        });
+        let uniform = sealed(LEAF, 0, 21, &|page| {
+            assert!(leaf::insert(page, 0, b"k1", leaf::Value::Inline(b"a")));
+            assert!(leaf::insert(page, 1, b"k2", leaf::Value::Inline(b"b")));
+        });
+        let branch = sealed(BRANCH, 1, 22, &|page| {
+            branch::build_root(page, (PageNo::new(20), 2), b"b", (PageNo::new(23), 5));
+        });
+        let fields = meta::MetaFields {
+            page_len: 4096,
+            database_id: [0x11; 16],
+            txn: TxnId::new(7),
+            page_count: 24,
+            catalog: TreeRecord { root: U64::new(1), entry_count: U64::new(1), depth: 1, zero: [0; 7] },
+            log_head: PageNo::NONE,
+            log_count: 0,
+            was_as_long: true,
+        };
+        let extent = space_log::Extent::new;
+        let mut words = Vec::new();
+        space_log::push_record(&mut words, TxnId::new(7), &[extent(1, 1), extent(20, 4)], &[extent(16, 1)]);
+        let meta = rows(meta::Meta::new(fields, meta::Trust::Digest(0x1234_5678), &words).as_bytes());
+        let text = include_str!("FORMAT.md");
+        for (what, rows) in [("leaf", leaf), ("uniform leaf", uniform), ("branch", branch), ("meta", meta)] {
+            assert!(text.contains(&format!("```text\n{rows}```\n")), "the {what} is\n{rows}");
+        }
     }
 }
