@@ -66,11 +66,14 @@
 //! There is no other file to look after. `folio restore` checks the copy first.
 //!
 //! From a damaged file much can still be read: damage is told page by page, and only what lies below the damaged page is lost.
-//! Read bucket by bucket into a new database. Where a range ends with an error, begin a new range behind the gap.
+//! Read bucket by bucket into a new database. Where a range ends with an error, begin a new range behind the gap. Where the file does not
+//! open, since the last commit is damaged at its root, [`Options::previous_snapshot`] opens the one before, if the file was not closed since:
+//! `folio backup --previous` makes a new file of it.
 //!
 //! [`Database::check`]: crate::Database::check
 //! [`ReadTxn::diff`]: crate::ReadTxn::diff
 //! [`ReadTxn::backup`]: crate::ReadTxn::backup
+//! [`Options::previous_snapshot`]: crate::Options::previous_snapshot
 //! [`exact`]: crate::Backup::exact
 //! [`progress`]: crate::Backup::progress
 //! [`to_writer`]: crate::Backup::to_writer

@@ -28,7 +28,7 @@
 //! |---|---|---|
 //! | [`NotADatabase`] | the file is something else, or cut short | check the path; the file is as it was |
 //! | [`Version`] | another release of folio wrote it, in another format | use that release |
-//! | [`Corrupt`] | both meta slots are damaged | restore a backup |
+//! | [`Corrupt`] | both meta slots are damaged, or the last commit is, at the page that the error names: the file was cut short, or the root of the catalog is not what was written | restore a backup, or save what there was one commit earlier with [`previous_snapshot`] |
 //! | [`Locked`] | another process has it open | close it there, or wait with [`lock_timeout`] |
 //! | [`PageSize`], [`InvalidOption`] | an option cannot be, or this process has the file open with another value | the message names it |
 //! | [`Io`] | the system refused: there is no such file, no permission, no space | as for any file |
@@ -134,3 +134,4 @@
 //! [`exec_optimistic`]: crate::Database::exec_optimistic
 //! [`lock_timeout`]: crate::Options::lock_timeout
 //! [`max_size`]: crate::Options::max_size
+//! [`previous_snapshot`]: crate::Options::previous_snapshot
