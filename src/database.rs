@@ -195,7 +195,7 @@ impl Database {
     }
 
     fn check_writable(&self) -> Result<()> {
-        if self.read_only { Err(Error::ReadOnly) } else { Ok(()) }
+        if self.read_only { Err(Error::ReadOnly) } else { self.shared().check_process() }
     }
 
     /// Runs `f` in a read transaction.

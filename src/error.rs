@@ -105,7 +105,7 @@ pub enum Error {
     },
     /// This thread has begun the write transaction that is running, and was to wait for its end.
     WriteTxnOpen,
-    /// The database was opened before a `fork` and is used in the child.
+    /// The database was opened, or the transaction begun, before a `fork`, and is used in the child.
     Forked,
     /// Two snapshots of different databases, where two of one are needed.
     OtherDatabase,

@@ -54,6 +54,9 @@
 //! A program that writes into the file or cuts it without asking for the lock is outside this contract, as it is for every
 //! database on a memory map. So is changing the file under a file system that does not keep `pwrite` and maps coherent.
 //!
+//! So is what a child does that was made by `fork`: what its parent had opened is refused there ([`Error::Forked`]), but slices that were
+//! borrowed before the fork are not, and their bytes change when the parent reuses the pages.
+//!
 //! And so is writing to a file that somebody forged, checksums and all, so that a page is in use and free at once, or in use twice:
 //! the next commit may write what a reader holds. Reading such a file is safe, and [`Database::check`] tells it from a good one.
 //!

@@ -548,8 +548,8 @@ fn t16_the_lock_outlives_other_descriptors() -> Result<()> {
     Ok(())
 }
 
-/// T18, as far as it goes without unsafe code: a child process that starts and ends while a transaction runs leaves the
-/// parent's lock and state alone, and inherits no descriptor that would keep the lock when the parent lets go.
+/// T18: a child process that starts and ends while a transaction runs leaves the parent's lock and state alone, and inherits no
+/// descriptor that would keep the lock when the parent lets go.
 #[test]
 fn t18_a_child_process_changes_nothing_for_its_parent() -> Result<()> {
     let dir = temp();

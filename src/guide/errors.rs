@@ -51,7 +51,7 @@
 //! | [`Cancelled`] | your progress function ended a backup; what was written under a path is gone again | begin anew, or not |
 //! | [`OtherDatabase`] | a diff of snapshots of two databases | take both from one |
 //! | [`Broken`] | an earlier call on this write transaction failed half way | go back to a savepoint, or drop it and begin anew |
-//! | [`Forked`] | opened before a `fork`, used in the child | open it in the child |
+//! | [`Forked`] | opened or begun before a `fork`, used in the child: [opening](super::opening#several-processes) | open it in the child |
 //! | [`Other`] | an error of your own, from a closure | yours to know |
 //!
 //! # When something is wrong

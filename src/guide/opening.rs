@@ -99,9 +99,14 @@
 //! # }
 //! ```
 //!
-//! A child that was made by `fork` shares the file and the lock with its parent, but not the table of readers. Used there, the
-//! database answers [`Error::Forked`]. Drop it there and open it anew when the parent has closed it; or fork first. A child
-//! that calls `exec`, as [`std::process::Command`] makes it, changes nothing.
+//! A child that was made by `fork` shares the file and the lock with its parent, but not the table of readers. Used there, what was
+//! opened or begun before the fork returns [`Error::Forked`]: where a transaction begins, opens a bucket, or commits. A
+//! [`Bucket`], an iterator and a borrowed slice are not asked again, for that would cost every lookup. Do not use those in the child: nobody
+//! holds their pages for it, so their bytes change when the parent reuses the pages. Drop it all there and open the database anew when the parent
+//! has closed it; or fork first. A child that calls `exec`, as [`std::process::Command`] makes it, changes nothing.
+//!
+//! The C library tells of a fork, and so does Linux since 4.14. Of a child that a program makes past the C library, by a bare
+//! `clone`, an older kernel or a sandbox may not tell: then only what would write is refused there.
 //!
 //! # In memory
 //!
@@ -122,6 +127,7 @@
 //! # }
 //! ```
 //!
+//! [`Bucket`]: crate::Bucket
 //! [`Database`]: crate::Database
 //! [`Database::in_memory`]: crate::Database::in_memory
 //! [`Database::sync`]: crate::Database::sync
