@@ -127,16 +127,25 @@ impl Region {
 #[cfg(target_os = "linux")]
 pub(crate) fn allocate(file: &File, from: u64, len: u64) -> io::Result<()> {
     let offset = |at: u64| libc::off_t::try_from(at).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge));
-    let (at, count) = (offset(from)?, offset(len - from)?);
-    loop {
+    offset(len)?;
+    let (mut at, mut piece) = (from, len - from);
+    while at < len {
+        let count = piece.min(len - at);
         // SAFETY: the descriptor is open as long as `file` is borrowed, and the call touches no memory of ours.
-        match unsafe { libc::posix_fallocate(file.as_raw_fd(), at, count) } {
-            0 => return Ok(()),
-            libc::EINTR => {}
+        match unsafe { libc::posix_fallocate(file.as_raw_fd(), offset(at)?, offset(count)?) } {
+            0 => at += count,
+            // Some file systems then give back all that the call had allocated (tmpfs before Linux 6.11). In pieces that are short enough it
+            // gets through between two signals.
+            libc::EINTR => piece = (count / 2).max(ALLOCATE_MIN),
             code => return Err(io::Error::from_raw_os_error(code)),
         }
     }
+    Ok(())
 }
+
+/// So little is allocated sooner than signals come.
+#[cfg(target_os = "linux")]
+const ALLOCATE_MIN: u64 = 64 << 10;
 
 /// Elsewhere without blocks: then a full disk is an error of the write.
 #[cfg(not(target_os = "linux"))]
