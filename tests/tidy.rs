@@ -6,7 +6,7 @@
 //! | T1 | `a_pinned_snapshot_is_whole_and_seen_by_the_writer`, `readers_see_whole_snapshots_while_a_writer_commits` |
 //! | T2 | `t02_a_meta_without_its_root_is_not_trusted`, `a_power_cut_anywhere_leaves_a_whole_state` |
 //! | T3 | `t27_a_truncated_file_is_refused`, `a_file_cut_anywhere_is_refused_or_whole` |
-//! | T4 | `t04_a_process_that_dies_creating_leaves_nothing_or_a_database`, `a_process_killed_creating_leaves_nothing_or_a_database` |
+//! | T4 | `t04_a_process_that_dies_creating_leaves_nothing_or_a_database`, `a_process_killed_creating_leaves_nothing_or_a_database`, `t04_a_process_killed_at_any_call_of_a_creation`, `a_database_that_was_cut_short_in_an_empty_file` |
 //! | T5 | `a_power_cut_anywhere_leaves_a_whole_state`, which cuts a second time |
 //! | T6 | `t06_any_sync_fails_and_drops_what_was_not_synced`, `t06_after_a_failed_sync_the_writer_refuses` |
 //! | T7 | `t07_a_panic_in_exec_aborts_and_nothing_leaks` |
