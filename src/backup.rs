@@ -112,7 +112,8 @@ impl<'txn> Backup<'txn> {
 
     /// Makes the copy a file, whole and durable or not at all, and answers its length in bytes: it is written beside `path` under a
     /// temporary name, with the permissions of any new file, synced, checked, and then gets its name. After an error the
-    /// temporary file is gone; after the death of the process it may be left, under the name of `path` with `.new-` and some digits.
+    /// temporary file is gone. If the process dies it is left, under the name of `path` (or the beginning of that) with `.new-` and some
+    /// digits, until the next backup to that path, or the next time that a database there is opened to write.
     ///
     /// # Errors
     ///
@@ -178,7 +179,8 @@ fn write(
 
 /// Opens the finished file, and demands that a check of it finds nothing.
 fn check(path: &Path, len: u64, progress: &mut Progress<'_>) -> Result<()> {
-    let copy = Options::new().read_only(true).open(path)?;
+    // Its maker has the lock.
+    let copy = Options::new().read_only(true).lock(false).open(path)?;
     let report = copy.check_until(|_, _| progress.call(len, len))?.ok_or(Error::Cancelled)?;
     match report.problems.first() {
         None => Ok(()),
@@ -201,6 +203,7 @@ const THERE: &str = "there is a file already; choose another path, or replace it
 impl Target {
     fn find(path: &Path, replace: bool) -> Result<Target> {
         let path = file::resolve(path)?;
+        file::remove_leftovers(&path);
         let there = match file::open_regular(&path, true) {
             Ok(there) => there,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Target { path, replaced: None }),
@@ -210,11 +213,13 @@ impl Target {
         if registry().contains_key(&(metadata.dev(), metadata.ino())) {
             return Err(refused(io::ErrorKind::InvalidInput, "this process has the file open; choose another path"));
         }
-        if metadata.len() > 0 && !replace {
+        let is_vacant = file::is_vacant(&there).map_err(Error::io("looking at the place of the backup"))?;
+        if !is_vacant && !replace {
             return Err(refused(io::ErrorKind::AlreadyExists, THERE));
         }
         match file::lock(&there, false) {
-            Ok(()) => Ok(Target { path, replaced: Some(there) }),
+            // Without locks nobody can have it.
+            Ok(()) | Err(Error::LockUnsupported { .. }) => Ok(Target { path, replaced: Some(there) }),
             Err(Error::Locked) => Err(refused(
                 io::ErrorKind::WouldBlock,
                 "another process has the file open; close it there and try again",

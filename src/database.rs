@@ -102,6 +102,9 @@ impl Database {
     /// `None` while another thread is closing the file, for which it needs the registry.
     fn try_open_once(path: &Path, options: &Options) -> Result<Option<Database>> {
         let mut registry = registry();
+        if !options.read_only {
+            file::remove_leftovers(&file::resolve(path)?);
+        }
         let file = open_or_create(path, options)?;
         let metadata = file.metadata().map_err(Error::io("opening the database"))?;
         let id = (metadata.dev(), metadata.ino());
@@ -123,7 +126,9 @@ impl Database {
             }
             Some(None) => Ok(None),
             None => {
-                file::lock(&file, options.read_only)?;
+                if options.lock {
+                    file::lock(&file, options.read_only)?;
+                }
                 let store = FileStore::new(file, advice(options.advice), options.prefault);
                 let shared = Arc::new(Shared::open(Box::new(store), options)?);
                 registry.insert(id, Arc::downgrade(&shared));
@@ -201,7 +206,7 @@ impl Database {
     }
 
     fn check_writable(&self) -> Result<()> {
-        if self.read_only { Err(Error::ReadOnly) } else { Ok(()) }
+        if self.read_only { Err(Error::ReadOnly) } else { self.shared().check_process() }
     }
 
     /// Runs `f` in a read transaction.
@@ -568,21 +573,22 @@ fn advice(advice: Advice) -> Option<memmap2::Advice> {
 fn open_or_create(path: &Path, options: &Options) -> Result<File> {
     let may_create = options.create && !options.read_only;
     loop {
-        let found = file::open(path, options.read_only)?;
-        let is_empty = match &found {
-            Some(file) => file.metadata().map_err(Error::io("opening the database"))?.len() == 0,
-            None => false,
-        };
-        let empty = match found {
-            Some(file) if !may_create || !is_empty => return Ok(file),
+        let found = match file::open(path, options.read_only)? {
             None if !may_create => {
                 return Err(Error::io("opening the database")(io::Error::from_raw_os_error(libc::ENOENT)));
             }
-            empty => empty,
+            Some(file) if !may_create || !file::is_vacant(&file).map_err(Error::io("opening the database"))? => {
+                return Ok(file);
+            }
+            found => found,
+        };
+        let bytes = empty_database(options.page_size as usize);
+        let made = match found {
+            Some(vacant) => file::fill(path, vacant, &bytes, options.lock)?,
+            None => file::create(&file::resolve(path)?, &bytes, options.lock)?,
         };
         // If another process makes it first, its file is opened instead.
-        let bytes = empty_database(options.page_size as usize);
-        if let Some(file) = file::create(&file::resolve(path)?, &bytes, empty.as_ref())? {
+        if let Some(file) = made {
             return Ok(file);
         }
     }

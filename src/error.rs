@@ -27,6 +27,11 @@ pub enum Error {
     },
     /// Another process has the file open for writing (or, for a writer, open at all).
     Locked,
+    /// There are no file locks where the file is, so nothing keeps other processes away from it: [`crate::Options::lock`].
+    LockUnsupported {
+        /// What the system said.
+        source: io::Error,
+    },
     /// An option that cannot be honoured.
     InvalidOption {
         /// The name of the option.
@@ -105,7 +110,7 @@ pub enum Error {
     },
     /// This thread has begun the write transaction that is running, and was to wait for its end.
     WriteTxnOpen,
-    /// The database was opened before a `fork` and is used in the child.
+    /// The database was opened, or the transaction begun, before a `fork`, and is used in the child.
     Forked,
     /// Two snapshots of different databases, where two of one are needed.
     OtherDatabase,
@@ -123,11 +128,16 @@ impl Error {
 
     /// The same error once more, for another of those whom it concerns.
     pub(crate) fn duplicate(&self) -> Error {
+        let again = |source: &io::Error| match source.raw_os_error() {
+            Some(code) => io::Error::from_raw_os_error(code),
+            None => io::Error::new(source.kind(), source.to_string()),
+        };
         match *self {
             Error::NotADatabase => Error::NotADatabase,
             Error::Version { found, supported } => Error::Version { found, supported },
             Error::PageSize { found } => Error::PageSize { found },
             Error::Locked => Error::Locked,
+            Error::LockUnsupported { ref source } => Error::LockUnsupported { source: again(source) },
             Error::InvalidOption { option, why } => Error::InvalidOption { option, why },
             Error::KeyTooLong { len, max } => Error::KeyTooLong { len, max },
             Error::ValueTooLong { len, max } => Error::ValueTooLong { len, max },
@@ -137,13 +147,7 @@ impl Error {
             Error::ReadOnly => Error::ReadOnly,
             Error::Full { limit } => Error::Full { limit },
             Error::Corrupt { page, what } => Error::Corrupt { page, what },
-            Error::Io { doing, ref source } => {
-                let source = match source.raw_os_error() {
-                    Some(code) => io::Error::from_raw_os_error(code),
-                    None => io::Error::new(source.kind(), source.to_string()),
-                };
-                Error::Io { doing, source }
-            }
+            Error::Io { doing, ref source } => Error::Io { doing, source: again(source) },
             Error::Failed => Error::Failed,
             Error::Broken => Error::Broken,
             Error::Conflict { ref bucket, ref key } => Error::Conflict { bucket: bucket.clone(), key: key.clone() },
@@ -177,6 +181,10 @@ impl fmt::Display for Error {
             Error::Locked => {
                 write!(f, "the database is locked by another process; close it there or set a lock timeout")
             }
+            Error::LockUnsupported { source } => write!(
+                f,
+                "files cannot be locked here ({source}); if no other process has this one open, open it with Options::lock(false)"
+            ),
             Error::InvalidOption { option, why } => write!(f, "option {option}: {why}"),
             Error::KeyTooLong { len, max } => {
                 write!(
@@ -243,7 +251,7 @@ impl fmt::Display for Error {
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Error::Io { source, .. } => Some(source),
+            Error::Io { source, .. } | Error::LockUnsupported { source } => Some(source),
             Error::Other(error) => error.source(),
             _ => None,
         }

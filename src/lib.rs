@@ -52,10 +52,19 @@
 //! locked against other processes; a page that a pinned snapshot can reach is never written; the file is never cut below
 //! a pinned snapshot; meta slots, the one thing that is overwritten, are not read through the map. The lock is advisory.
 //! A program that writes into the file or cuts it without asking for the lock is outside this contract, as it is for every
-//! database on a memory map. So is changing the file under a file system that does not keep `pwrite` and maps coherent.
+//! database on a memory map. So is changing the file under a file system that does not keep `pwrite` and maps coherent. Who opens a
+//! database without the lock ([`Options::lock`]) has to keep the others away instead.
+//!
+//! Outside the contract, too, is a child that was made by `fork` and uses slices that were borrowed before: what its parent had opened is
+//! refused there ([`Error::Forked`]), but those are not, and their bytes change when the parent reuses the pages.
 //!
 //! And so is writing to a file that somebody forged, checksums and all, so that a page is in use and free at once, or in use twice:
 //! the next commit may write what a reader holds. Reading such a file is safe, and [`Database::check`] tells it from a good one.
+//!
+//! Where the system cannot read what is mapped, there is neither an error nor a wrong byte: it ends the process by the signal `SIGBUS`. That
+//! is so for a sector that the disk cannot read, for a network file system that is gone, and for a file that another program cut. It
+//! is safe, as an abort is, and the price of reads without a copy. A full disk is none of these: folio has the blocks of the
+//! file allocated before it writes to them.
 //!
 //! # Limits
 //!

@@ -79,6 +79,7 @@ pub struct Options {
     pub(crate) create: bool,
     pub(crate) advice: Advice,
     pub(crate) prefault: bool,
+    pub(crate) lock: bool,
     pub(crate) lock_timeout: Duration,
     pub(crate) previous_snapshot: bool,
 }
@@ -97,6 +98,7 @@ impl Default for Options {
             create: true,
             advice: Advice::Normal,
             prefault: false,
+            lock: true,
             lock_timeout: Duration::ZERO,
             previous_snapshot: false,
         }
@@ -182,6 +184,17 @@ impl Options {
         self
     }
 
+    /// Whether to lock the file, which keeps other processes away from it. Default: true. False is for file systems that have no locks, as
+    /// some network and FUSE file systems: there opening is [`Error::LockUnsupported`]. LMDB calls it `MDB_NOLOCK`.
+    ///
+    /// Without the lock it is you who vouches that, for as long as the database is open to write, no other process has it open, and for
+    /// as long as it is open to read only, no other process has it open to write. If one has, commits get lost, the file gets damaged, and
+    /// borrowed slices change: the crate documentation says why that matters. Threads of one process need no lock: they share one database as ever.
+    pub fn lock(mut self, lock: bool) -> Options {
+        self.lock = lock;
+        self
+    }
+
     /// How long to wait for another process to close the database before [`Error::Locked`]. Default: not at all.
     pub fn lock_timeout(mut self, lock_timeout: Duration) -> Options {
         self.lock_timeout = lock_timeout;
@@ -207,7 +220,7 @@ impl Options {
     /// # Errors
     ///
     /// [`Error::NotADatabase`], [`Error::Version`], [`Error::Corrupt`]: the file is something else, too new, or damaged
-    /// beyond recovery; it is left untouched. [`Error::Locked`]: another process has it. [`Error::PageSize`],
+    /// beyond recovery; it is left untouched. [`Error::Locked`]: another process has it. [`Error::LockUnsupported`]: there are no locks where it is. [`Error::PageSize`],
     /// [`Error::InvalidOption`]: an option that cannot be, or that this process has opened the database without. [`Error::Io`]: the system refused.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<Database> {
         self.check()?;

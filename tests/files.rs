@@ -256,16 +256,19 @@ fn a_link_leads_to_the_new_database() -> Result<()> {
 }
 
 #[test]
-fn an_empty_file_keeps_its_permissions_and_its_owner() -> Result<()> {
+fn an_empty_file_becomes_a_database_where_it_is() -> Result<()> {
     let dir = temp();
     let path = dir.path().join("a.folio");
     fs::write(&path, "").unwrap();
+    fs::hard_link(&path, dir.path().join("hard.folio")).unwrap();
+    let inode = path.metadata().unwrap().ino();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     // Only root may give a file away.
     let owner = if chown(&path, Some(1234), Some(2345)).is_ok() { (1234, 2345) } else { owner_of(&path) };
     drop(Database::open(&path)?);
     assert_eq!((path.metadata().unwrap().mode() & 0o777, owner_of(&path)), (0o600, owner));
-    assert!(path.metadata().unwrap().len() > 0);
+    assert_eq!(path.metadata().unwrap().ino(), inode);
+    assert!(Options::new().create(false).open(dir.path().join("hard.folio")).is_ok());
     Ok(())
 }
 
@@ -548,8 +551,8 @@ fn t16_the_lock_outlives_other_descriptors() -> Result<()> {
     Ok(())
 }
 
-/// T18, as far as it goes without unsafe code: a child process that starts and ends while a transaction runs leaves the
-/// parent's lock and state alone, and inherits no descriptor that would keep the lock when the parent lets go.
+/// T18: a child process that starts and ends while a transaction runs leaves the parent's lock and state alone, and inherits no
+/// descriptor that would keep the lock when the parent lets go.
 #[test]
 fn t18_a_child_process_changes_nothing_for_its_parent() -> Result<()> {
     let dir = temp();
@@ -593,9 +596,26 @@ fn t04_a_process_that_dies_creating_leaves_nothing_or_a_database() {
             }
         }
         assert!(whole > round && left <= 1, "{whole} databases, {left} other files");
-        // What was left behind is in nobody's way.
+        // What was left behind is in nobody's way, and goes.
         assert!(Database::open(dir.path().join(format!("{whole}.folio"))).is_ok());
+        let names = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path());
+        assert_eq!(names.filter(|name| name.extension().is_none_or(|extension| extension != "folio")).count(), 0);
     }
+}
+
+/// A name may be as long as the file system takes it.
+#[test]
+fn long_names() -> Result<()> {
+    let dir = temp();
+    for name in [234, 235, 254, 255].map(|len| "a".repeat(len)).into_iter().chain(["\u{e4}".repeat(127)]) {
+        let path = dir.path().join(&name);
+        let db = Database::open(&path)?;
+        db.exec(|txn| txn.bucket_mut("a")?.put("k", "v"))?;
+        db.begin_read()?.backup().to_path(dir.path().join(format!("{}.b", &name[2..])))?;
+        drop(db);
+        assert!(Options::new().create(false).open(&path)?.begin_read()?.bucket("a")?.is_some());
+    }
+    Ok(())
 }
 
 /// A relaxed commit survives the death of the process. Linux only: elsewhere there may be no boot id to trust it by.

@@ -144,13 +144,3 @@ fn an_empty_file_opened_by_several_threads() {
     }
     assert!(lost.is_empty(), "acknowledged durable commits gone: {lost:?}");
 }
-/// What a crash during creation leaves behind is in nobody's way.
-#[test]
-fn a_leftover_temporary_file() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("db");
-    for n in 0..300 {
-        std::fs::write(dir.path().join(format!("db.new-{}-{n}", std::process::id())), b"half").unwrap();
-    }
-    Options::new().open(&path).unwrap();
-}

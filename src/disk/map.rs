@@ -127,16 +127,25 @@ impl Region {
 #[cfg(target_os = "linux")]
 pub(crate) fn allocate(file: &File, from: u64, len: u64) -> io::Result<()> {
     let offset = |at: u64| libc::off_t::try_from(at).map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge));
-    let (at, count) = (offset(from)?, offset(len - from)?);
-    loop {
+    offset(len)?;
+    let (mut at, mut piece) = (from, len - from);
+    while at < len {
+        let count = piece.min(len - at);
         // SAFETY: the descriptor is open as long as `file` is borrowed, and the call touches no memory of ours.
-        match unsafe { libc::posix_fallocate(file.as_raw_fd(), at, count) } {
-            0 => return Ok(()),
-            libc::EINTR => {}
+        match unsafe { libc::posix_fallocate(file.as_raw_fd(), offset(at)?, offset(count)?) } {
+            0 => at += count,
+            // Some file systems then give back all that the call had allocated (tmpfs before Linux 6.11). In pieces that are short enough it
+            // gets through between two signals.
+            libc::EINTR => piece = (count / 2).max(ALLOCATE_MIN),
             code => return Err(io::Error::from_raw_os_error(code)),
         }
     }
+    Ok(())
 }
+
+/// So little is allocated sooner than signals come.
+#[cfg(target_os = "linux")]
+const ALLOCATE_MIN: u64 = 64 << 10;
 
 /// Elsewhere without blocks: then a full disk is an error of the write.
 #[cfg(not(target_os = "linux"))]
@@ -470,38 +479,80 @@ impl std::ops::DerefMut for Memory {
     }
 }
 
-/// A page of memory that the kernel clears in a forked child: how use after a fork is noticed without a system call.
+/// Tells a forked child from the process that made the guard, without a system call: by a word that is zero in the child.
+///
+/// The C library clears it there (`pthread_atfork`), and so does the kernel where it can (`MADV_WIPEONFORK`, since Linux 4.14), also after a
+/// fork that the C library does not know of. A child that opens databases of its own sets it to a number that no guard from before
+/// the fork has.
 pub(crate) struct ForkGuard {
-    region: Region,
+    word: &'static AtomicU64,
+    generation: u64,
     process: u32,
 }
 
+/// Where the word lies: a mapping of its own, since the kernel clears whole pages.
+static FORK_WORD: OnceLock<Region> = OnceLock::new();
+
 impl ForkGuard {
     pub(crate) fn new() -> io::Result<ForkGuard> {
-        let region = Region::anonymous(PAGE)?;
-        region.write(&[1], 0);
-        #[cfg(target_os = "linux")]
-        // SAFETY: the range is a private anonymous mapping of our own, and to find it cleared is what we want of it.
-        if unsafe { libc::madvise(region.raw.as_mut_ptr().cast(), region.raw.len(), libc::MADV_WIPEONFORK) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(ForkGuard { region, process: std::process::id() })
+        // Memory that is not cleared, so a child goes on counting where its parent was.
+        static GENERATIONS: AtomicU64 = AtomicU64::new(0);
+        let word = fork_word()?;
+        let next = GENERATIONS.fetch_add(1, Ordering::Relaxed) + 1;
+        let generation = match word.compare_exchange(0, next, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => next,
+            Err(current) => current,
+        };
+        Ok(ForkGuard { word, generation, process: std::process::id() })
     }
 
-    /// Whether this is still the process that made the guard.
+    /// Whether this is still the process that made the guard. A child that neither the kernel nor the C library has told of it is taken
+    /// for its parent.
     #[inline]
     pub(crate) fn is_intact(&self) -> bool {
-        if cfg!(target_os = "linux") {
-            // SAFETY: the region is at least a byte long, and no one writes it after `new`. Volatile, because in a child
-            // the kernel changed it behind the compiler's back.
-            unsafe { self.region.raw.as_ptr().read_volatile() == 1 }
-        } else {
-            self.process == std::process::id()
-        }
+        self.word.load(Ordering::Relaxed) == self.generation
+    }
+
+    /// The same without that exception, for a system call.
+    pub(crate) fn is_own_process(&self) -> bool {
+        self.is_intact() && self.process == std::process::id()
     }
 }
 
-/// The length of the guard's region: advice goes by pages, of 64 KiB at most.
+/// The word, which is mapped and to be cleared in children from the first call on.
+fn fork_word() -> io::Result<&'static AtomicU64> {
+    if FORK_WORD.get().is_none() {
+        let region = Region::anonymous(PAGE)?;
+        #[cfg(target_os = "linux")]
+        // SAFETY: the range is a private anonymous mapping of our own, and to find it cleared is what we want of it. Where the kernel
+        // does not know the advice, the C library is left.
+        let _unheard =
+            unsafe { libc::madvise(region.raw.as_mut_ptr().cast(), region.raw.len(), libc::MADV_WIPEONFORK) };
+        // SAFETY: the function does what may be done in the child of a process with threads: it loads and stores atomics. It is
+        // there for as long as this code is.
+        match unsafe { libc::pthread_atfork(None, None, Some(clear_fork_word)) } {
+            0 => FORK_WORD.get_or_init(|| region),
+            code => return Err(io::Error::from_raw_os_error(code)),
+        };
+    }
+    Ok(mapped_fork_word().expect("just mapped"))
+}
+
+fn mapped_fork_word() -> Option<&'static AtomicU64> {
+    let start = FORK_WORD.get()?.raw.as_mut_ptr();
+    // SAFETY: a mapping begins at a page, so the word is aligned; a static is never dropped, so it stays mapped; it is zero at first, and
+    // then accessed through this atomic alone, but for the kernel, which clears it before the child runs.
+    Some(unsafe { AtomicU64::from_ptr(start.cast()) })
+}
+
+/// Runs in each forked child.
+extern "C" fn clear_fork_word() {
+    if let Some(word) = mapped_fork_word() {
+        word.store(0, Ordering::Relaxed);
+    }
+}
+
+/// The length of the word's region: advice goes by pages, of 64 KiB at most.
 const PAGE: u64 = 65536;
 
 #[cfg(test)]
@@ -564,6 +615,7 @@ mod tests {
 
     #[test]
     fn the_fork_guard_is_intact_in_its_own_process() {
-        assert!(ForkGuard::new().unwrap().is_intact());
+        let guards = [ForkGuard::new().unwrap(), ForkGuard::new().unwrap()];
+        assert!(guards.iter().all(|guard| guard.is_intact() && guard.is_own_process()));
     }
 }

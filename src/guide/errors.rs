@@ -30,6 +30,7 @@
 //! | [`Version`] | another release of folio wrote it, in another format | use that release |
 //! | [`Corrupt`] | both meta slots are damaged, or the last commit is, at the page that the error names: the file was cut short, or the root of the catalog is not what was written | restore a backup, or save what there was one commit earlier with [`previous_snapshot`] |
 //! | [`Locked`] | another process has it open | close it there, or wait with [`lock_timeout`] |
+//! | [`LockUnsupported`] | the file system has no locks | keep it elsewhere; or keep other processes away yourself, and open it with [`lock`] false |
 //! | [`PageSize`], [`InvalidOption`] | an option cannot be, or this process has the file open with another value | the message names it |
 //! | [`Io`] | the system refused: there is no such file, no permission, no space | as for any file |
 //!
@@ -51,7 +52,7 @@
 //! | [`Cancelled`] | your progress function ended a backup; what was written under a path is gone again | begin anew, or not |
 //! | [`OtherDatabase`] | a diff of snapshots of two databases | take both from one |
 //! | [`Broken`] | an earlier call on this write transaction failed half way | go back to a savepoint, or drop it and begin anew |
-//! | [`Forked`] | opened before a `fork`, used in the child | open it in the child |
+//! | [`Forked`] | opened or begun before a `fork`, used in the child: [opening](super::opening#several-processes) | open it in the child |
 //! | [`Other`] | an error of your own, from a closure | yours to know |
 //!
 //! # When something is wrong
@@ -103,6 +104,11 @@
 //! # }
 //! ```
 //!
+//! One kind of damage is no error: a part of the file that the disk cannot read at all. Reads go through a memory map, so the system
+//! sends the process `SIGBUS`, which ends it, where a `read` would fail with `EIO`. Nothing is lost by that but the process. To save
+//! what can be read, copy the file with a program that goes on past such parts (`ddrescue`), and run the check on the copy. The same happens where a network file
+//! system goes away, or another program cuts the file.
+//!
 //! [`BucketExists`]: crate::Error::BucketExists
 //! [`BucketName`]: crate::Error::BucketName
 //! [`Broken`]: crate::Error::Broken
@@ -118,6 +124,7 @@
 //! [`Io`]: crate::Error::Io
 //! [`KeyOrder`]: crate::Error::KeyOrder
 //! [`KeyTooLong`]: crate::Error::KeyTooLong
+//! [`LockUnsupported`]: crate::Error::LockUnsupported
 //! [`Locked`]: crate::Error::Locked
 //! [`NoSavepoint`]: crate::Error::NoSavepoint
 //! [`NotADatabase`]: crate::Error::NotADatabase
@@ -132,6 +139,7 @@
 //! [`clear`]: crate::BucketMut::clear
 //! [`delete_range`]: crate::BucketMut::delete_range
 //! [`exec_optimistic`]: crate::Database::exec_optimistic
+//! [`lock`]: crate::Options::lock
 //! [`lock_timeout`]: crate::Options::lock_timeout
 //! [`max_size`]: crate::Options::max_size
 //! [`previous_snapshot`]: crate::Options::previous_snapshot

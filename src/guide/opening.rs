@@ -12,8 +12,13 @@
 //! # }
 //! ```
 //!
-//! A new database appears whole or not at all: it is written under a temporary name, synced, and renamed. An empty file becomes
-//! a database, too. A file that holds something else is refused ([`Error::NotADatabase`]) and left as it is.
+//! A new database appears whole or not at all: it is written under a temporary name, synced, and named. What a process leaves that dies
+//! before that, under the beginning of the name with `.new-` and some digits, the next opening for writing removes. An empty file becomes
+//! a database where it is, mounted or not, whatever its directory permits, and stays as good as empty until that is done. A file that holds
+//! something else is refused ([`Error::NotADatabase`]) and left as it is.
+//!
+//! The directory is synced, too, so that the name survives a power cut: unless the file system has no such thing, or the directory may not be
+//! read. Then it is up to the system when the name is durable.
 //!
 //! Opening takes constant time, however large the file is and however it was closed. There is no recovery run. The first
 //! *write* after opening reads the list of free space, which takes longer the more fragments there are.
@@ -50,6 +55,7 @@
 //! | [`verify`] | once | you suspect the memory or the disk, or trust them wholly |
 //! | [`advice`] | normal | the file is larger than memory and the reads are all random, or all scans |
 //! | [`prefault`] | no | the first reads after opening should not wait for the disk |
+//! | [`lock`] | yes | the file system has no locks |
 //! | [`lock_timeout`] | none | another process is about to close the file |
 //!
 //! An option that cannot be is [`Error::InvalidOption`], which names it, or [`Error::PageSize`].
@@ -83,7 +89,9 @@
 //!
 //! One process may have the file open for writing, and then no other may have it open at all. Or any number may have it open
 //! with [`Options::read_only`]. The others get [`Error::Locked`]: at once, or after [`Options::lock_timeout`]. The lock is an
-//! advisory one (`flock`). It goes with the process, so there is nothing to clean up after a crash.
+//! advisory one (`flock`). It goes with the process, so there is nothing to clean up after a crash. Some network and FUSE file systems have
+//! no locks. There opening is [`Error::LockUnsupported`], unless [`Options::lock`] is false: then nothing but you keeps other
+//! processes away, and the option says what from.
 //!
 //! A read-only opening writes nothing, not even after a crash, and needs no right to write.
 //!
@@ -99,9 +107,14 @@
 //! # }
 //! ```
 //!
-//! A child that was made by `fork` shares the file and the lock with its parent, but not the table of readers. Used there, the
-//! database answers [`Error::Forked`]. Drop it there and open it anew when the parent has closed it; or fork first. A child
-//! that calls `exec`, as [`std::process::Command`] makes it, changes nothing.
+//! A child that was made by `fork` shares the file and the lock with its parent, but not the table of readers. Used there, what was
+//! opened or begun before the fork returns [`Error::Forked`]: where a transaction begins, opens a bucket, or commits. A
+//! [`Bucket`], an iterator and a borrowed slice are not asked again, for that would cost every lookup. Do not use those in the child: nobody
+//! holds their pages for it, so their bytes change when the parent reuses the pages. Drop it all there and open the database anew when the parent
+//! has closed it; or fork first. A child that calls `exec`, as [`std::process::Command`] makes it, changes nothing.
+//!
+//! The C library tells of a fork, and so does Linux since 4.14. Of a child that a program makes past the C library, by a bare
+//! `clone`, an older kernel or a sandbox may not tell: then only what would write is refused there.
 //!
 //! # In memory
 //!
@@ -122,6 +135,7 @@
 //! # }
 //! ```
 //!
+//! [`Bucket`]: crate::Bucket
 //! [`Database`]: crate::Database
 //! [`Database::in_memory`]: crate::Database::in_memory
 //! [`Database::sync`]: crate::Database::sync
@@ -132,7 +146,9 @@
 //! [`Error::NotADatabase`]: crate::Error::NotADatabase
 //! [`Error::PageSize`]: crate::Error::PageSize
 //! [`MemoryStore`]: crate::disk::MemoryStore
+//! [`Error::LockUnsupported`]: crate::Error::LockUnsupported
 //! [`Options`]: crate::Options
+//! [`Options::lock`]: crate::Options::lock
 //! [`Options::lock_timeout`]: crate::Options::lock_timeout
 //! [`Options::open`]: crate::Options::open
 //! [`Options::read_only`]: crate::Options::read_only
@@ -141,6 +157,7 @@
 //! [`sync_interval`]: crate::Options::sync_interval
 //! [`dirty_limit`]: crate::Options::dirty_limit
 //! [`durability`]: crate::Options::durability
+//! [`lock`]: crate::Options::lock
 //! [`lock_timeout`]: crate::Options::lock_timeout
 //! [`max_size`]: crate::Options::max_size
 //! [`page_size`]: crate::Options::page_size

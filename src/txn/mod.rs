@@ -207,6 +207,11 @@ impl Shared {
         if self.fork_guard.is_intact() { Ok(()) } else { Err(Error::Forked) }
     }
 
+    /// The same for those who are about to write, to whom a system call is nothing: what it tells is certain.
+    pub(crate) fn check_writing_process(&self) -> Result<()> {
+        if self.fork_guard.is_own_process() { Ok(()) } else { Err(Error::Forked) }
+    }
+
     /// The newest map and its index.
     pub(crate) fn newest_map(&self) -> (usize, &Map) {
         let index = self.maps.newest.load(Ordering::Acquire);
@@ -294,7 +299,7 @@ impl Shared {
 
     /// Takes the writer's seat: waits for it, or answers `None` if it is taken.
     pub(crate) fn lock_writer(&self, wait: bool) -> Result<Option<Seat<'_>>> {
-        self.check_process()?;
+        self.check_writing_process()?;
         if self.options.read_only {
             return Err(Error::ReadOnly);
         }
@@ -373,7 +378,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // A relaxed commit becomes durable at close. A caller who must know whether that worked calls `sync` before: there is
         // no one left to tell.
-        if !self.options.read_only && self.fork_guard.is_intact() && !self.failed.load(Ordering::Acquire) {
+        if !self.options.read_only && self.fork_guard.is_own_process() && !self.failed.load(Ordering::Acquire) {
             let _unheard = self.close();
         }
     }

@@ -18,6 +18,9 @@ use crate::tree::Tree;
 /// Taking one takes no lock and some tens of nanoseconds, and there may be as many as you like. It belongs to no thread: it can
 /// be sent, shared and cloned. While it is held, the pages that it can see are not reused; see
 /// [`crate::Database::snapshots`] for what is held back, and by whom.
+///
+/// In a child that was made by `fork` nothing holds those pages: there it returns [`crate::Error::Forked`], and what it has lent before
+/// must not be used.
 pub struct ReadTxn {
     handle: Arc<Handle>,
     pin: PinIndex,
@@ -56,8 +59,9 @@ impl ReadTxn {
     ///
     /// # Errors
     ///
-    /// [`crate::Error::Corrupt`] if the catalog is damaged.
+    /// [`crate::Error::Corrupt`] if the catalog is damaged; [`crate::Error::Forked`] in a forked child.
     pub fn bucket(&self, name: &str) -> Result<Option<Bucket<'_>>> {
+        self.shared().check_process()?;
         open_bucket(self.source(), self.snapshot.catalog, name)
     }
 
@@ -65,8 +69,9 @@ impl ReadTxn {
     ///
     /// # Errors
     ///
-    /// [`crate::Error::Corrupt`] if the catalog is damaged.
+    /// [`crate::Error::Corrupt`] if the catalog is damaged; [`crate::Error::Forked`] in a forked child.
     pub fn buckets(&self) -> Result<Vec<String>> {
+        self.shared().check_process()?;
         crate::bucket::names(self.source(), self.snapshot.catalog)
     }
 
@@ -116,9 +121,10 @@ impl ReadTxn {
     ///
     /// # Errors
     ///
-    /// [`crate::Error::OtherDatabase`] if `newer` is a snapshot of another database. The iterators answer [`crate::Error::Corrupt`] if a
+    /// [`crate::Error::OtherDatabase`] if `newer` is a snapshot of another database; [`crate::Error::Forked`] in a forked child. The iterators answer [`crate::Error::Corrupt`] if a
     /// page that they come to is damaged.
     pub fn diff<'txn>(&'txn self, newer: &'txn ReadTxn) -> Result<Diff<'txn>> {
+        self.shared().check_process()?;
         Diff::new(self, newer)
     }
 
@@ -127,9 +133,10 @@ impl ReadTxn {
     ///
     /// # Errors
     ///
-    /// [`crate::Error::Io`] if the page cannot be read. Bytes that make no sense are no error, but
+    /// [`crate::Error::Io`] if the page cannot be read; [`crate::Error::Forked`] in a forked child. Bytes that make no sense are no error, but
     /// [`PageKind::Unknown`](crate::PageKind::Unknown).
     pub fn page_info(&self, page: u64) -> Result<Option<PageInfo>> {
+        self.shared().check_process()?;
         crate::inspect::page_info(self.shared(), page, self.page_count())
     }
 
@@ -151,6 +158,7 @@ impl ReadTxn {
         self.handle.shared.options.page_len
     }
 
+    #[inline]
     pub(crate) fn shared(&self) -> &Shared {
         &self.handle.shared
     }

@@ -133,6 +133,7 @@ impl WriteTxn {
     ///
     /// [`Error::Corrupt`] if the catalog is damaged.
     pub fn bucket(&self, name: &str) -> Result<Option<Bucket<'_>>> {
+        self.pages.shared.check_process()?;
         match self.names.get(name) {
             Some(&index) => Ok(Some(Bucket::new(self.pages.view(), self.buckets[index].tree))),
             None => bucket::open_bucket(self.pages.view(), self.catalog, name),
@@ -163,6 +164,7 @@ impl WriteTxn {
     /// [`Error::BucketName`] if the name is empty or longer than 255 bytes; [`Error::Corrupt`] or [`Error::Io`] if the catalog
     /// cannot be read or changed.
     pub fn bucket_mut(&mut self, name: &str) -> Result<BucketMut<'_>> {
+        self.pages.shared.check_process()?;
         bucket::check_name(name)?;
         let index = match self.names.get(name) {
             Some(&index) => index,
@@ -173,7 +175,7 @@ impl WriteTxn {
 
     fn open(&mut self, name: &str) -> Result<usize> {
         if self.buckets.len() >= OPEN_MAX {
-            self.pages.shared.check_process()?;
+            self.pages.shared.check_writing_process()?;
             self.change(commit::spill)?;
             commit::close_buckets(self)?;
             self.names.clear();
@@ -264,6 +266,7 @@ impl WriteTxn {
     ///
     /// [`Error::Corrupt`] if the catalog is damaged.
     pub fn buckets(&self) -> Result<Vec<String>> {
+        self.pages.shared.check_process()?;
         bucket::names(self.pages.view(), self.catalog)
     }
 
@@ -291,7 +294,7 @@ impl WriteTxn {
         if self.is_broken {
             return Err(Error::Broken);
         }
-        self.pages.shared.check_process()?;
+        self.pages.shared.check_writing_process()?;
         commit::commit(&mut self, durability)
     }
 
@@ -319,7 +322,7 @@ impl WriteTxn {
         if self.pages.dirty().len() <= limit {
             return Ok(());
         }
-        self.pages.shared.check_process()?;
+        self.pages.shared.check_writing_process()?;
         self.change(|txn| {
             commit::pack_buckets(txn)?;
             // Where keys come at random, packed pages are soon as many as before, and to pack again and again would take longer than to write.
@@ -333,7 +336,7 @@ impl WriteTxn {
         if self.buckets[index].finger.finished() < self.pages.row_len() || !self.pages.marks.is_empty() {
             return Ok(());
         }
-        self.pages.shared.check_process()?;
+        self.pages.shared.check_writing_process()?;
         self.change(|txn| commit::write_finished(txn, index))
     }
 
@@ -929,6 +932,7 @@ impl PagesMut for WritePages {
     }
 
     fn put_large(&mut self, value: &[u8]) -> Result<LargeRef> {
+        self.shared.check_writing_process()?;
         let (len, page_len) = (value.len() as u64, self.page_len());
         if len > VALUE_MAX {
             return Err(Error::ValueTooLong { len, max: VALUE_MAX });

@@ -243,6 +243,27 @@ fn ctrl_c_takes_everything_back() {
     }
 }
 
+/// Killed in the midst of it, a compaction leaves the database as it was, and files that the next one removes.
+#[test]
+fn compact_tidies_up_after_one_that_was_killed() {
+    let tool = with_much();
+    let before = files(&tool);
+    let has_left = (0..50).any(|_| {
+        let mut child = tool.command(["compact", DATABASE]).stdout(Stdio::null()).spawn().unwrap();
+        while files(&tool).len() < before.len() + 2 && child.try_wait().unwrap().is_none() {
+            std::thread::yield_now();
+        }
+        // One that is done cannot be killed any more.
+        let _done = child.kill();
+        child.wait().unwrap();
+        files(&tool) != before
+    });
+    assert!(has_left, "none was killed half way");
+    tool.run(["compact", DATABASE]).succeeded();
+    assert_eq!(files(&tool), before);
+    tool.run(["check", DATABASE]).succeeded();
+}
+
 #[test]
 fn compact_gives_the_space_back() {
     let tool = with_much();
