@@ -180,7 +180,7 @@ fn write(
 /// Opens the finished file, and demands that a check of it finds nothing.
 fn check(path: &Path, len: u64, progress: &mut Progress<'_>) -> Result<()> {
     // Its maker has the lock.
-    let copy = Options::new().read_only(true).lock(false).open(path)?;
+    let copy = Options { lock: false, ..Options::new().read_only(true) }.open(path)?;
     let report = copy.check_until(|_, _| progress.call(len, len))?.ok_or(Error::Cancelled)?;
     match report.problems.first() {
         None => Ok(()),

@@ -27,7 +27,7 @@ pub enum Error {
     },
     /// Another process has the file open for writing (or, for a writer, open at all).
     Locked,
-    /// There are no file locks where the file is, so nothing keeps other processes away from it: [`crate::Options::lock`].
+    /// There are no file locks where the file is, so nothing keeps other processes away from it: [`crate::Options::no_lock`].
     LockUnsupported {
         /// What the system said.
         source: io::Error,
@@ -183,7 +183,7 @@ impl fmt::Display for Error {
             }
             Error::LockUnsupported { source } => write!(
                 f,
-                "files cannot be locked here ({source}); if no other process has this one open, open it with Options::lock(false)"
+                "files cannot be locked here ({source}); if no other process has this one open, open it with Options::no_lock"
             ),
             Error::InvalidOption { option, why } => write!(f, "option {option}: {why}"),
             Error::KeyTooLong { len, max } => {

@@ -53,7 +53,7 @@
 //! a pinned snapshot; meta slots, the one thing that is overwritten, are not read through the map. The lock is advisory.
 //! A program that writes into the file or cuts it without asking for the lock is outside this contract, as it is for every
 //! database on a memory map. So is changing the file under a file system that does not keep `pwrite` and maps coherent. Who opens a
-//! database without the lock ([`Options::lock`]) has to keep the others away instead.
+//! database without the lock ([`Options::no_lock`], which is unsafe) has to keep the others away instead.
 //!
 //! Outside the contract, too, is a child that was made by `fork` and uses slices that were borrowed before: what its parent had opened is
 //! refused there ([`Error::Forked`]), but those are not, and their bytes change when the parent reuses the pages.

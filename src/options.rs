@@ -184,14 +184,18 @@ impl Options {
         self
     }
 
-    /// Whether to lock the file, which keeps other processes away from it. Default: true. False is for file systems that have no locks, as
-    /// some network and FUSE file systems: there opening is [`Error::LockUnsupported`]. LMDB calls it `MDB_NOLOCK`.
+    /// Opens without the lock that keeps other processes away from the file: for file systems that have none, as some network and FUSE file
+    /// systems, where opening is [`Error::LockUnsupported`] otherwise. LMDB calls it `MDB_NOLOCK`. Threads of one process need no lock:
+    /// they share one database as ever.
     ///
-    /// Without the lock it is you who vouches that, for as long as the database is open to write, no other process has it open, and for
-    /// as long as it is open to read only, no other process has it open to write. If one has, commits get lost, the file gets damaged, and
-    /// borrowed slices change: the crate documentation says why that matters. Threads of one process need no lock: they share one database as ever.
-    pub fn lock(mut self, lock: bool) -> Options {
-        self.lock = lock;
+    /// # Safety
+    ///
+    /// For as long as the database is open to write no other process may have it open, and for as long as it is open to read only no other
+    /// process may have it open to write. If one has, borrowed slices change while they are held, commits get lost, and the file gets
+    /// damaged. The crate documentation says why that matters.
+    #[allow(unsafe_code)] // It does nothing unsafe; what it asks of the caller is all there is to it.
+    pub unsafe fn no_lock(mut self) -> Options {
+        self.lock = false;
         self
     }
 

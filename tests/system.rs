@@ -455,6 +455,12 @@ fn a_lock_that_is_interrupted() {
     }
 }
 
+/// Options that open without the lock.
+fn unlocked(options: Options) -> Options {
+    // SAFETY: no other process knows of the files of this test.
+    unsafe { options.no_lock() }
+}
+
 /// Where there are no locks, opening says so and leaves nothing, and an option does without.
 #[test]
 fn a_file_system_without_locks() {
@@ -470,7 +476,7 @@ fn a_file_system_without_locks() {
         assert!(is_unsupported(Options::new()) && names(dir.path()).is_empty());
         fs::write(&path, "").unwrap();
         assert!(is_unsupported(Options::new()) && path.metadata().unwrap().len() == 0);
-        let db = Options::new().lock(false).open(&path).unwrap();
+        let db = unlocked(Options::new()).open(&path).unwrap();
         db.exec(|txn| txn.bucket_mut("a")?.put("k", "v")).unwrap();
         // Not looked for where another handle is open.
         assert!(Database::open(&path).is_ok());
@@ -481,15 +487,15 @@ fn a_file_system_without_locks() {
         drop(db);
         for options in [Options::new(), Options::new().read_only(true)] {
             assert!(is_unsupported(options.clone()));
-            let db = options.lock(false).open(&path).unwrap();
+            let db = unlocked(options).open(&path).unwrap();
             assert!(db.begin_read().unwrap().bucket("a").unwrap().is_some());
         }
-        let created = Options::new().lock(false).open(dir.path().join("b.folio")).unwrap();
+        let created = unlocked(Options::new()).open(dir.path().join("b.folio")).unwrap();
         created.exec(|txn| txn.bucket_mut("a")?.put("k", "v")).unwrap();
         assert_eq!(names(dir.path()), ["a.folio", "b.folio", "copy.folio"]);
     }
     let message = Error::LockUnsupported { source: std::io::Error::from_raw_os_error(libc::ENOLCK) }.to_string();
-    assert!(message.contains("Options::lock(false)"), "{message}");
+    assert!(message.contains("Options::no_lock"), "{message}");
 }
 
 /// A file grows though a signal comes before as much is allocated as is needed, and what was allocated is given back each time.

@@ -30,7 +30,7 @@
 //! | [`Version`] | another release of folio wrote it, in another format | use that release |
 //! | [`Corrupt`] | both meta slots are damaged, or the last commit is, at the page that the error names: the file was cut short, or the root of the catalog is not what was written | restore a backup, or save what there was one commit earlier with [`previous_snapshot`] |
 //! | [`Locked`] | another process has it open | close it there, or wait with [`lock_timeout`] |
-//! | [`LockUnsupported`] | the file system has no locks | keep it elsewhere; or keep other processes away yourself, and open it with [`lock`] false |
+//! | [`LockUnsupported`] | the file system has no locks | keep it elsewhere; or keep other processes away yourself, and open it with [`no_lock`] |
 //! | [`PageSize`], [`InvalidOption`] | an option cannot be, or this process has the file open with another value | the message names it |
 //! | [`Io`] | the system refused: there is no such file, no permission, no space | as for any file |
 //!
@@ -139,7 +139,7 @@
 //! [`clear`]: crate::BucketMut::clear
 //! [`delete_range`]: crate::BucketMut::delete_range
 //! [`exec_optimistic`]: crate::Database::exec_optimistic
-//! [`lock`]: crate::Options::lock
+//! [`no_lock`]: crate::Options::no_lock
 //! [`lock_timeout`]: crate::Options::lock_timeout
 //! [`max_size`]: crate::Options::max_size
 //! [`previous_snapshot`]: crate::Options::previous_snapshot

@@ -55,7 +55,7 @@
 //! | [`verify`] | once | you suspect the memory or the disk, or trust them wholly |
 //! | [`advice`] | normal | the file is larger than memory and the reads are all random, or all scans |
 //! | [`prefault`] | no | the first reads after opening should not wait for the disk |
-//! | [`lock`] | yes | the file system has no locks |
+//! | [`no_lock`] | with the lock | the file system has no locks |
 //! | [`lock_timeout`] | none | another process is about to close the file |
 //!
 //! An option that cannot be is [`Error::InvalidOption`], which names it, or [`Error::PageSize`].
@@ -90,7 +90,7 @@
 //! One process may have the file open for writing, and then no other may have it open at all. Or any number may have it open
 //! with [`Options::read_only`]. The others get [`Error::Locked`]: at once, or after [`Options::lock_timeout`]. The lock is an
 //! advisory one (`flock`). It goes with the process, so there is nothing to clean up after a crash. Some network and FUSE file systems have
-//! no locks. There opening is [`Error::LockUnsupported`], unless [`Options::lock`] is false: then nothing but you keeps other
+//! no locks. There opening is [`Error::LockUnsupported`], unless [`Options::no_lock`] does without: then nothing but you keeps other
 //! processes away, and the option says what from.
 //!
 //! A read-only opening writes nothing, not even after a crash, and needs no right to write.
@@ -148,7 +148,7 @@
 //! [`MemoryStore`]: crate::disk::MemoryStore
 //! [`Error::LockUnsupported`]: crate::Error::LockUnsupported
 //! [`Options`]: crate::Options
-//! [`Options::lock`]: crate::Options::lock
+//! [`Options::no_lock`]: crate::Options::no_lock
 //! [`Options::lock_timeout`]: crate::Options::lock_timeout
 //! [`Options::open`]: crate::Options::open
 //! [`Options::read_only`]: crate::Options::read_only
@@ -157,7 +157,7 @@
 //! [`sync_interval`]: crate::Options::sync_interval
 //! [`dirty_limit`]: crate::Options::dirty_limit
 //! [`durability`]: crate::Options::durability
-//! [`lock`]: crate::Options::lock
+//! [`no_lock`]: crate::Options::no_lock
 //! [`lock_timeout`]: crate::Options::lock_timeout
 //! [`max_size`]: crate::Options::max_size
 //! [`page_size`]: crate::Options::page_size
