@@ -434,7 +434,7 @@ impl<'txn> BucketMut<'txn> {
     /// The bucket as it is now, to read.
     #[inline]
     pub fn as_bucket(&self) -> Bucket<'_> {
-        Bucket::new(self.txn.view(), self.txn.open_bucket(self.index).tree)
+        Bucket::new(self.txn.view(), self.txn.tree(self.index))
     }
 
     /// See [`Bucket::get`].

@@ -20,6 +20,7 @@ mod free_pages;
 mod handoff;
 pub(crate) mod labels;
 mod numbering;
+mod open_buckets;
 mod page_set;
 mod pending;
 mod pieces;
