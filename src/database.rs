@@ -23,8 +23,9 @@ use crate::page::{SLOT_PAGES, TxnId};
 use crate::txn::batch;
 use crate::txn::read::ReadTxn;
 use crate::txn::readers::{self, SHARD_COUNT};
+use crate::txn::space::Space;
 use crate::txn::write::WriteTxn;
-use crate::txn::{Registration, Shared, empty_database, registry};
+use crate::txn::{Figures, Registration, Shared, empty_database, registry};
 
 /// An open database. Cloning it gives another handle to the same one; it can be shared between threads.
 ///
@@ -396,10 +397,12 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] or [`Error::Corrupt`] if the free space cannot be read.
+    /// [`Error::Io`] or [`Error::Corrupt`] if the free space cannot be read, which the first call does if nothing was written yet;
+    /// [`Error::Forked`].
     pub fn stats(&self) -> Result<Stats> {
         let shared = self.shared();
-        let figures = shared.figures()?;
+        shared.check_process()?;
+        let (figures, free_pages) = self.figures()?;
         let sharers = shared.readers.sharers();
         let oldest_pinned = sharers.keys().next().copied();
         let committed = |txn| figures.pinned.get(&txn)?.committed;
@@ -416,8 +419,8 @@ impl Database {
             file_len: shared.file_len()?,
             page_count,
             meta_pages,
-            used_pages: page_count - meta_pages - figures.free_pages - pending_pages,
-            free_pages: figures.free_pages,
+            used_pages: page_count - meta_pages - free_pages - pending_pages,
+            free_pages,
             pending_pages,
             txn_id: figures.txn,
             durable_id: self.durable_id(),
@@ -436,11 +439,12 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// As [`Database::stats`].
+    /// [`Error::Forked`].
     pub fn snapshots(&self) -> Result<Vec<PinnedSnapshot>> {
         let shared = self.shared();
+        shared.check_process()?;
         // Before the readers: of those pinned then, it knows all that are pinned now.
-        let figures = shared.figures()?;
+        let figures = shared.figures();
         let mut labels = shared.labels.list().into_iter().peekable();
         let mut snapshots = Vec::new();
         for (id, readers) in shared.readers.sharers() {
@@ -530,10 +534,23 @@ impl Database {
         }
     }
 
+    /// Figures as of the last commit, and how many pages are free. Until the first write has loaded the free space, the first one who
+    /// asks counts them, on a snapshot.
+    fn figures(&self) -> Result<(Figures, u64)> {
+        loop {
+            let figures = self.shared().figures();
+            if let Some(free_pages) = figures.free_pages {
+                return Ok((figures, free_pages));
+            }
+            let (txn, meta) = self.newest()?;
+            self.shared().set_free_pages(txn.id(), Space::count_free(&meta, txn.source())?);
+        }
+    }
+
     /// The newest snapshot and its meta.
     fn newest(&self) -> Result<(ReadTxn, Arc<Meta>)> {
         loop {
-            let (txn, meta) = (self.begin_read()?, self.shared().meta()?);
+            let (txn, meta) = (self.begin_read()?, self.shared().meta());
             // Once more, where a commit came between the two.
             if txn.id() == meta.txn() {
                 return Ok((txn, meta));

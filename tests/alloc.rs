@@ -6,6 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Mutex;
 
+use folio::disk::MemoryStore;
 use folio::{Database, Options, Result};
 
 struct Counting;
@@ -262,6 +263,33 @@ fn a_savepoint_takes_no_room_for_buckets_that_do_not_change() -> Result<()> {
         assert_eq!(db.begin_read()?.buckets()?.len(), open as usize);
     }
     assert!(counts[0].abs_diff(counts[1]) <= 2, "{counts:?} allocations for a nested put");
+    Ok(())
+}
+
+/// In a process that only reads as well: who asks again is told what was found the first time.
+#[test]
+fn the_free_space_is_counted_once() -> Result<()> {
+    let _turn = TURN.lock();
+    let disk = MemoryStore::new();
+    let db = Options::new().open_store(&disk)?;
+    db.exec(|txn| (0..5000).try_for_each(|n| txn.bucket_mut("a")?.put(key(n), [1; 1900])))?;
+    db.exec(|txn| (0..5000).filter(|n| n % 6 < 3).try_for_each(|n| txn.bucket_mut("a")?.delete(key(n)).map(|_| ())))?;
+    drop(db);
+    let mut told = Vec::new();
+    for read_only in [true, false] {
+        let db = Options::new().read_only(read_only).open_store(&disk)?;
+        db.snapshots()?;
+        let first = allocations(|| db.stats().unwrap());
+        let later = allocations(|| (0..10).for_each(|_| drop((db.stats().unwrap(), db.snapshots().unwrap()))));
+        assert!(first > 100 && later < 10 * 20, "{first} allocations, and then {later} for ten times");
+        let figures = |db: &Database| db.stats().map(|stats| (stats.free_pages, stats.used_pages, stats.pending_pages));
+        told.push(figures(&db)?);
+        if !read_only {
+            drop(db.begin_write()?);
+            told.push(figures(&db)?);
+        }
+    }
+    assert!(told[0].0 > 500 && told.iter().all(|figures| *figures == told[0]), "{told:?}");
     Ok(())
 }
 
