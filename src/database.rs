@@ -23,6 +23,7 @@ use crate::page::{SLOT_PAGES, TxnId};
 use crate::txn::batch;
 use crate::txn::read::ReadTxn;
 use crate::txn::readers::{self, SHARD_COUNT};
+use crate::txn::seat::WaitFor;
 use crate::txn::space::Space;
 use crate::txn::write::WriteTxn;
 use crate::txn::{Figures, Registration, Shared, empty_database, registry};
@@ -174,7 +175,7 @@ impl Database {
     /// Begins a write transaction. Waits for the one that is running, behind others who wait already.
     ///
     /// A thread that begins a second one while it holds the first waits for itself, for ever; see
-    /// [`Database::try_begin_write`].
+    /// [`Database::try_begin_write`]. A transaction may be sent to another thread and go on there.
     ///
     /// # Errors
     ///
@@ -182,7 +183,7 @@ impl Database {
     /// write after opening [`Error::Io`] or [`Error::Corrupt`] if the free space cannot be read.
     pub fn begin_write(&self) -> Result<WriteTxn> {
         self.check_writable()?;
-        Ok(WriteTxn::begin(self.shared(), true, self.durability)?.expect("waiting ends with a transaction"))
+        Ok(WriteTxn::begin(self.shared(), WaitFor::Anybody, self.durability)?.expect("waiting ends with a transaction"))
     }
 
     /// Begins a write transaction if none is running: `None` if one is.
@@ -192,7 +193,7 @@ impl Database {
     /// As [`Database::begin_write`].
     pub fn try_begin_write(&self) -> Result<Option<WriteTxn>> {
         self.check_writable()?;
-        WriteTxn::begin(self.shared(), false, self.durability)
+        WriteTxn::begin(self.shared(), WaitFor::Nobody, self.durability)
     }
 
     fn check_writable(&self) -> Result<()> {
@@ -227,7 +228,9 @@ impl Database {
     /// What `f` answers, and what [`Database::begin_write`] and [`WriteTxn::commit`] do.
     pub fn exec<T>(&self, f: impl FnOnce(&mut WriteTxn) -> Result<T>) -> Result<T> {
         let mut txn = self.begin_write()?;
+        let lent = self.shared().lend_writer();
         let result = f(&mut txn)?;
+        drop(lent);
         txn.commit()?;
         Ok(result)
     }
@@ -255,7 +258,8 @@ impl Database {
     /// # Errors
     ///
     /// What `f` answers, once what it has seen is committed. What [`Database::begin_write`] does; and if the commit fails, what
-    /// [`WriteTxn::commit`] answers, to all that took part. [`Error::WriteTxnOpen`] in a thread that has a write transaction open, and in a closure of another batch.
+    /// [`WriteTxn::commit`] answers, to all that took part. [`Error::WriteTxnOpen`] in a thread that has a
+    /// write transaction open, as far as that can be known, and in a closure of another batch.
     pub fn batch<T: Send + 'static>(&self, f: impl FnOnce(&mut WriteTxn) -> Result<T> + Send + 'static) -> Result<T> {
         self.batch_with_id(f).map(|(done, _)| done)
     }
@@ -351,7 +355,7 @@ impl Database {
     /// [`Database::begin_write`].
     pub fn sync(&self) -> Result<()> {
         self.check_writable()?;
-        self.shared().sync()
+        self.shared().sync(WaitFor::Anybody)
     }
 
     /// The newest transaction that is durable for certain: it and all before it survive a power cut. Takes no lock and waits for nobody.
@@ -365,7 +369,7 @@ impl Database {
     /// Returns once the transaction `id` is durable, and with it all before it.
     ///
     /// If it is not, and no other thread is at it, this one syncs: everything that is committed by then. Threads that wait at the same
-    /// time share one sync. It waits for a running write transaction, but not for one that began in this thread.
+    /// time share one sync. It waits for a running write transaction, but not for one that this thread has, as far as that can be known.
     ///
     /// ```
     /// # use folio::{Durability, Options};
@@ -383,7 +387,8 @@ impl Database {
     /// # Errors
     ///
     /// [`Error::NotCommitted`] if there is no such transaction yet: an id that [`WriteTxn::id`] foretold and that has come to nothing so
-    /// far. [`Error::WriteTxnOpen`] if `id` is committed and not durable, and this thread has begun the write transaction that is running. [`Error::Io`] if the sync fails, and
+    /// far. [`Error::WriteTxnOpen`] if `id` is committed and not durable, and the write transaction that is running is this
+    /// thread's. [`Error::Io`] if the sync fails, and
     /// [`Error::Failed`] if it failed in another thread: then what is not durable may never be. Those of [`Database::sync`].
     pub fn wait_durable(&self, id: TxnId) -> Result<()> {
         if self.durable_id() < id {

@@ -48,7 +48,7 @@ use labels::Labels;
 use pending::HeldPages;
 use pieces::Pieces;
 use readers::Readers;
-use seat::{Seat, WriterLock};
+use seat::{Lent, Seat, WaitFor, WriterLock};
 use space::Space;
 
 use crate::disk::map::{self, ForkGuard, Map};
@@ -284,19 +284,19 @@ impl Shared {
         Error::Io { doing, source }
     }
 
-    /// Takes the writer's seat: waits for it, or answers `None` if it is taken.
-    pub(crate) fn lock_writer(&self, wait: bool) -> Result<Option<Seat<'_>>> {
+    /// Takes the writer's seat; `None` if it is taken and nobody is to be waited for.
+    pub(crate) fn lock_writer(&self, wait_for: WaitFor) -> Result<Option<Seat<'_>>> {
         self.check_process()?;
         if self.options.read_only {
             return Err(Error::ReadOnly);
         }
-        let Some(seat) = self.writer.lock(wait) else { return Ok(None) };
+        let Some(seat) = self.writer.lock(wait_for)? else { return Ok(None) };
         if self.failed.load(Ordering::Acquire) { Err(Error::Failed) } else { Ok(Some(seat)) }
     }
 
-    /// Whether the write transaction that is running began in this thread.
-    fn is_writing(&self) -> bool {
-        self.writer.is_held_here()
+    /// A closure that has the write transaction runs on this thread's stack for as long as what this returns lives.
+    pub(crate) fn lend_writer(&self) -> Lent<'_> {
+        self.writer.lend()
     }
 
     pub(crate) fn unlock_writer(&self, writer: Box<Writer>) {
@@ -341,14 +341,14 @@ impl Shared {
     /// The pages that are pending in the snapshot of `txn`: `None` if that is no longer the current one. While a write transaction
     /// runs, they are not to be known, and there are none.
     pub(crate) fn pending(&self, txn: TxnId) -> Option<Vec<Extent>> {
-        let Some(seat) = self.writer.lock(false) else { return Some(Vec::new()) };
+        let Ok(Some(seat)) = self.writer.lock(WaitFor::Nobody) else { return Some(Vec::new()) };
         let is_current = seat.meta.txn() == txn;
         is_current.then(|| seat.space.as_ref().map_or_else(Vec::new, |space| space.pending.extents().collect()))
     }
 
     /// Makes everything committed durable.
-    pub(crate) fn sync(&self) -> Result<()> {
-        let Some(mut writer) = self.lock_writer(true)? else { return Ok(()) };
+    pub(crate) fn sync(&self, wait_for: WaitFor) -> Result<()> {
+        let Some(mut writer) = self.lock_writer(wait_for)? else { return Ok(()) };
         writer.prepare(self)?;
         writer.make_durable(self)
     }
@@ -366,7 +366,7 @@ impl Drop for Shared {
 
 impl Shared {
     fn close(&self) -> Result<()> {
-        match self.writer.lock(false) {
+        match self.writer.lock(WaitFor::Nobody)? {
             Some(mut writer) if writer.space.is_some() => {
                 writer.make_durable(self)?;
                 writer.seal(self)
@@ -735,7 +735,7 @@ pub(crate) fn random_id() -> [u8; 16] {
 mod tests {
     use std::sync::Mutex;
 
-    use super::{Shared, empty_database};
+    use super::{Shared, WaitFor, empty_database};
     use crate::disk::MemoryStore;
     use crate::{Database, Options, ReadTxn};
 
@@ -804,7 +804,7 @@ mod tests {
         let disk = MemoryStore::new().open().unwrap();
         disk.create(&empty_database(4096)).unwrap();
         let shared = Shared::open(Box::new(disk), &Options::new()).unwrap();
-        let mut seat = shared.lock_writer(true).unwrap().unwrap();
+        let mut seat = shared.lock_writer(WaitFor::Anybody).unwrap().unwrap();
         let txn = seat.meta.txn();
         let known = || (shared.figures().txn, shared.meta().txn(), shared.figures().free_pages);
         assert_eq!(known(), (txn, txn, None));

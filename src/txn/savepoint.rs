@@ -236,6 +236,7 @@ impl WriteTxn {
     ///
     /// [`Error::Broken`] if an earlier call on this transaction failed half way.
     pub fn savepoint(&mut self) -> Result<Savepoint> {
+        self.used();
         if self.is_broken {
             return Err(Error::Broken);
         }
@@ -254,6 +255,7 @@ impl WriteTxn {
     /// [`Error::NoSavepoint`] if it was released, if the transaction went back to an earlier one, or if it is another transaction's.
     /// [`Error::Broken`] if writing changed pages to the file has failed: then there is no way back but to drop the transaction.
     pub fn rollback_to(&mut self, savepoint: &Savepoint) -> Result<()> {
+        self.used();
         let at = self.pages.marks.find(savepoint)?;
         if self.pages.is_torn {
             return Err(Error::Broken);
@@ -277,6 +279,7 @@ impl WriteTxn {
     ///
     /// [`Error::NoSavepoint`], as [`WriteTxn::rollback_to`].
     pub fn release(&mut self, savepoint: Savepoint) -> Result<()> {
+        self.used();
         let at = self.pages.marks.find(&savepoint)?;
         self.pages.release_from(at);
         Ok(())
@@ -305,8 +308,11 @@ impl WriteTxn {
     /// transaction is good for nothing but to go back to an earlier savepoint or to be dropped.
     pub fn nested<T>(&mut self, f: impl FnOnce(&mut WriteTxn) -> Result<T>) -> Result<T> {
         let savepoint = self.savepoint()?;
+        let shared = Arc::clone(&self.pages.shared);
         let mut inner = Nested { txn: self, savepoint: Some(savepoint) };
+        let lent = shared.lend_writer();
         let done = f(inner.txn)?;
+        drop(lent);
         if inner.txn.is_broken {
             return Err(Error::Broken);
         }

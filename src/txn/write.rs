@@ -11,6 +11,7 @@ use super::open_buckets::{OpenBucket, OpenBuckets};
 use super::pending::Freed;
 use super::pieces::{LARGE_LEN, Pieces};
 use super::savepoint::{Deferred, Kept, Marks};
+use super::seat::WaitFor;
 use super::space::{LogSpace, Space};
 use super::written::Written;
 use super::zone::{self, Zone};
@@ -78,8 +79,8 @@ pub(crate) struct WritePages {
 }
 
 impl WriteTxn {
-    pub(crate) fn begin(shared: &Arc<Shared>, wait: bool, durability: Durability) -> Result<Option<WriteTxn>> {
-        let Some(mut writer) = shared.lock_writer(wait)? else { return Ok(None) };
+    pub(crate) fn begin(shared: &Arc<Shared>, wait_for: WaitFor, durability: Durability) -> Result<Option<WriteTxn>> {
+        let Some(mut writer) = shared.lock_writer(wait_for)? else { return Ok(None) };
         writer.prepare(shared)?;
         let catalog = Tree::from_record(&writer.meta.catalog, 0)?;
         // Readers may have left since the last commit.
@@ -156,6 +157,7 @@ impl WriteTxn {
     /// [`Error::BucketName`] if the name is empty or longer than 255 bytes; [`Error::Corrupt`] or [`Error::Io`] if the catalog
     /// cannot be read or changed.
     pub fn bucket_mut(&mut self, name: &str) -> Result<BucketMut<'_>> {
+        self.used();
         bucket::check_name(name)?;
         let place = match self.open.place(name) {
             Some(place) => place,
@@ -163,6 +165,12 @@ impl WriteTxn {
         };
         self.keep(place);
         Ok(BucketMut::new(self, place))
+    }
+
+    /// This thread has the transaction.
+    #[inline]
+    pub(super) fn used(&self) {
+        self.pages.shared.writer.used();
     }
 
     fn open_bucket(&mut self, name: &str) -> Result<usize> {
@@ -234,6 +242,7 @@ impl WriteTxn {
     ///
     /// [`Error::Corrupt`] or [`Error::Io`] if a page cannot be read.
     pub fn drop_bucket(&mut self, name: &str) -> Result<bool> {
+        self.used();
         self.make_room()?;
         let open = self.open.place(name);
         let tree = match open {
@@ -258,6 +267,7 @@ impl WriteTxn {
     /// [`Error::BucketExists`] if there is a bucket named `to`; [`Error::BucketName`] if `to` is empty or too long;
     /// [`Error::Corrupt`] or [`Error::Io`] if the catalog cannot be read or changed.
     pub fn rename_bucket(&mut self, from: &str, to: &str) -> Result<bool> {
+        self.used();
         bucket::check_name(to)?;
         if self.bucket(from)?.is_none() {
             return Ok(false);
@@ -313,6 +323,7 @@ impl WriteTxn {
     ///
     /// As [`WriteTxn::commit`].
     pub fn commit_with(mut self, durability: Durability) -> Result<TxnId> {
+        self.used();
         if self.is_broken {
             return Err(Error::Broken);
         }
