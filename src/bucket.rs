@@ -434,7 +434,7 @@ impl<'txn> BucketMut<'txn> {
     /// The bucket as it is now, to read.
     #[inline]
     pub fn as_bucket(&self) -> Bucket<'_> {
-        Bucket::new(self.txn.view(), self.txn.open_bucket(self.index).tree)
+        Bucket::new(self.txn.view(), self.txn.tree(self.index))
     }
 
     /// See [`Bucket::get`].
@@ -544,26 +544,17 @@ impl<'txn> BucketMut<'txn> {
         self.put_with(key.as_ref(), value.as_ref(), Mode::Append).map(|_| ())
     }
 
-    /// Puts an entry with a value of `len` bytes, which `write` fills in place. The bytes are zero before.
+    /// Puts an entry with a value of `len` bytes, which are zero until `write` fills them. If `write` panics, nothing has changed.
     pub fn reserve(&mut self, key: impl AsRef<[u8]>, len: usize, write: impl FnOnce(&mut [u8])) -> Result<()> {
-        /// As long as an inline value can be.
-        static ZEROS: [u8; page::PAGE_LEN_MAX / 2] = [0; page::PAGE_LEN_MAX / 2];
         let key = key.as_ref();
         check_key(self.txn.page_len(), key)?;
-        if !put::is_inline(self.txn.page_len(), key, len) {
-            check_value_len(len)?;
-            let mut value = Vec::new();
-            let no_memory = |_| Error::io("reserving memory for a value")(std::io::ErrorKind::OutOfMemory.into());
-            value.try_reserve_exact(len).map_err(no_memory)?;
-            value.resize(len, 0);
-            write(&mut value);
-            return self.put(key, value);
-        }
-        self.put(key, &ZEROS[..len])?;
-        let (tree, pages, finger) = self.txn.parts(self.index);
-        let value = put::value_mut(tree, pages, finger, key)?;
-        write(value.expect("it was just put"));
-        Ok(())
+        check_value_len(len)?;
+        let mut value = Vec::new();
+        let no_memory = |_| Error::io("reserving memory for a value")(std::io::ErrorKind::OutOfMemory.into());
+        value.try_reserve_exact(len).map_err(no_memory)?;
+        value.resize(len, 0);
+        write(&mut value);
+        self.put(key, value)
     }
 
     fn put_with(&mut self, key: &[u8], value: &[u8], mode: Mode) -> Result<bool> {
@@ -583,22 +574,24 @@ impl<'txn> BucketMut<'txn> {
 
     /// Deletes an entry. Answers whether it was there.
     pub fn delete(&mut self, key: impl AsRef<[u8]>) -> Result<bool> {
+        let key = key.as_ref();
         self.txn.make_room()?;
         let index = self.index;
         self.txn.change(|txn| {
             let (tree, pages, finger) = txn.parts(index);
-            delete::delete(tree, pages, finger, key.as_ref())
+            delete::delete(tree, pages, finger, key)
         })
     }
 
     /// Deletes the entries in a range and answers how many there were. Pages that lie wholly inside are freed without a look at
     /// their entries.
     pub fn delete_range(&mut self, range: impl KeyRange) -> Result<u64> {
+        let bounds = range.bounds();
         self.txn.make_room()?;
         let index = self.index;
         self.txn.change(|txn| {
             let (tree, pages, finger) = txn.parts(index);
-            delete::delete_range(tree, pages, finger, range.bounds())
+            delete::delete_range(tree, pages, finger, bounds)
         })
     }
 

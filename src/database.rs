@@ -24,8 +24,10 @@ use crate::txn::batch;
 use crate::txn::read::ReadTxn;
 use crate::txn::readers::{self, SHARD_COUNT};
 use crate::txn::recover::{PassedOver, PassedOverReason};
+use crate::txn::seat::WaitFor;
+use crate::txn::space::Space;
 use crate::txn::write::WriteTxn;
-use crate::txn::{Registration, Shared, empty_database, registry};
+use crate::txn::{Figures, Registration, Shared, empty_database, registry};
 
 /// An open database. Cloning it gives another handle to the same one; it can be shared between threads.
 ///
@@ -184,7 +186,7 @@ impl Database {
     /// Begins a write transaction. Waits for the one that is running, behind others who wait already.
     ///
     /// A thread that begins a second one while it holds the first waits for itself, for ever; see
-    /// [`Database::try_begin_write`].
+    /// [`Database::try_begin_write`]. A transaction may be sent to another thread and go on there.
     ///
     /// # Errors
     ///
@@ -192,7 +194,7 @@ impl Database {
     /// write after opening [`Error::Io`] or [`Error::Corrupt`] if the free space cannot be read.
     pub fn begin_write(&self) -> Result<WriteTxn> {
         self.check_writable()?;
-        Ok(WriteTxn::begin(self.shared(), true, self.durability)?.expect("waiting ends with a transaction"))
+        Ok(WriteTxn::begin(self.shared(), WaitFor::Anybody, self.durability)?.expect("waiting ends with a transaction"))
     }
 
     /// Begins a write transaction if none is running: `None` if one is.
@@ -202,7 +204,7 @@ impl Database {
     /// As [`Database::begin_write`].
     pub fn try_begin_write(&self) -> Result<Option<WriteTxn>> {
         self.check_writable()?;
-        WriteTxn::begin(self.shared(), false, self.durability)
+        WriteTxn::begin(self.shared(), WaitFor::Nobody, self.durability)
     }
 
     fn check_writable(&self) -> Result<()> {
@@ -237,7 +239,9 @@ impl Database {
     /// What `f` answers, and what [`Database::begin_write`] and [`WriteTxn::commit`] do.
     pub fn exec<T>(&self, f: impl FnOnce(&mut WriteTxn) -> Result<T>) -> Result<T> {
         let mut txn = self.begin_write()?;
+        let lent = self.shared().lend_writer();
         let result = f(&mut txn)?;
+        drop(lent);
         txn.commit()?;
         Ok(result)
     }
@@ -265,7 +269,8 @@ impl Database {
     /// # Errors
     ///
     /// What `f` answers, once what it has seen is committed. What [`Database::begin_write`] does; and if the commit fails, what
-    /// [`WriteTxn::commit`] answers, to all that took part. [`Error::WriteTxnOpen`] in a thread that has a write transaction open, and in a closure of another batch.
+    /// [`WriteTxn::commit`] answers, to all that took part. [`Error::WriteTxnOpen`] in a thread that has a
+    /// write transaction open, as far as that can be known, and in a closure of another batch.
     pub fn batch<T: Send + 'static>(&self, f: impl FnOnce(&mut WriteTxn) -> Result<T> + Send + 'static) -> Result<T> {
         self.batch_with_id(f).map(|(done, _)| done)
     }
@@ -361,7 +366,7 @@ impl Database {
     /// [`Database::begin_write`].
     pub fn sync(&self) -> Result<()> {
         self.check_writable()?;
-        self.shared().sync()
+        self.shared().sync(WaitFor::Anybody)
     }
 
     /// The newest transaction that is durable for certain: it and all before it survive a power cut. Takes no lock and waits for nobody.
@@ -375,7 +380,7 @@ impl Database {
     /// Returns once the transaction `id` is durable, and with it all before it.
     ///
     /// If it is not, and no other thread is at it, this one syncs: everything that is committed by then. Threads that wait at the same
-    /// time share one sync. It waits for a running write transaction, but not for one that began in this thread.
+    /// time share one sync. It waits for a running write transaction, but not for one that this thread has, as far as that can be known.
     ///
     /// ```
     /// # use folio::{Durability, Options};
@@ -393,7 +398,8 @@ impl Database {
     /// # Errors
     ///
     /// [`Error::NotCommitted`] if there is no such transaction yet: an id that [`WriteTxn::id`] foretold and that has come to nothing so
-    /// far. [`Error::WriteTxnOpen`] if `id` is committed and not durable, and this thread has begun the write transaction that is running. [`Error::Io`] if the sync fails, and
+    /// far. [`Error::WriteTxnOpen`] if `id` is committed and not durable, and the write transaction that is running is this
+    /// thread's. [`Error::Io`] if the sync fails, and
     /// [`Error::Failed`] if it failed in another thread: then what is not durable may never be. Those of [`Database::sync`].
     pub fn wait_durable(&self, id: TxnId) -> Result<()> {
         if self.durable_id() < id {
@@ -407,10 +413,12 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// [`Error::Io`] or [`Error::Corrupt`] if the free space cannot be read.
+    /// [`Error::Io`] or [`Error::Corrupt`] if the free space cannot be read, which the first call does if nothing was written yet;
+    /// [`Error::Forked`].
     pub fn stats(&self) -> Result<Stats> {
         let shared = self.shared();
-        let figures = shared.figures()?;
+        shared.check_process()?;
+        let (figures, free_pages) = self.figures()?;
         let sharers = shared.readers.sharers();
         let oldest_pinned = sharers.keys().next().copied();
         let committed = |txn| figures.pinned.get(&txn)?.committed;
@@ -427,8 +435,8 @@ impl Database {
             file_len: shared.file_len()?,
             page_count,
             meta_pages,
-            used_pages: page_count - meta_pages - figures.free_pages - pending_pages,
-            free_pages: figures.free_pages,
+            used_pages: page_count - meta_pages - free_pages - pending_pages,
+            free_pages,
             pending_pages,
             txn_id: figures.txn,
             durable_id: self.durable_id(),
@@ -448,11 +456,12 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// As [`Database::stats`].
+    /// [`Error::Forked`].
     pub fn snapshots(&self) -> Result<Vec<PinnedSnapshot>> {
         let shared = self.shared();
+        shared.check_process()?;
         // Before the readers: of those pinned then, it knows all that are pinned now.
-        let figures = shared.figures()?;
+        let figures = shared.figures();
         let mut labels = shared.labels.list().into_iter().peekable();
         let mut snapshots = Vec::new();
         for (id, readers) in shared.readers.sharers() {
@@ -542,10 +551,23 @@ impl Database {
         }
     }
 
+    /// Figures as of the last commit, and how many pages are free. Until the first write has loaded the free space, the first one who
+    /// asks counts them, on a snapshot.
+    fn figures(&self) -> Result<(Figures, u64)> {
+        loop {
+            let figures = self.shared().figures();
+            if let Some(free_pages) = figures.free_pages {
+                return Ok((figures, free_pages));
+            }
+            let (txn, meta) = self.newest()?;
+            self.shared().set_free_pages(txn.id(), Space::count_free(&meta, txn.source())?);
+        }
+    }
+
     /// The newest snapshot and its meta.
     fn newest(&self) -> Result<(ReadTxn, Arc<Meta>)> {
         loop {
-            let (txn, meta) = (self.begin_read()?, self.shared().meta()?);
+            let (txn, meta) = (self.begin_read()?, self.shared().meta());
             // Once more, where a commit came between the two.
             if txn.id() == meta.txn() {
                 return Ok((txn, meta));

@@ -108,7 +108,12 @@ pub enum Error {
         /// The newest transaction that is committed.
         newest: u64,
     },
-    /// This thread has begun the write transaction that is running, and was to wait for its end.
+    /// The write transaction that is running is this thread's own, which was to wait for its end.
+    ///
+    /// That is certain in the closure of an `exec`, a `batch` or a `nested`. A transaction from `begin_write` may have been sent to another
+    /// thread, which shows once that one has called a method of it that takes `&mut self`, or has dropped it. So where this thread has begun the
+    /// transaction or used it last, or where the thread that did so has ended, the call first waits a second for that. A transaction that is
+    /// this thread's, though it was used last by another thread that lives, is waited for for ever: use it here first.
     WriteTxnOpen,
     /// The database was opened, or the transaction begun, before a `fork`, and is used in the child.
     Forked,
@@ -235,7 +240,7 @@ impl fmt::Display for Error {
             Error::WriteTxnOpen => {
                 write!(
                     f,
-                    "this thread has begun a write transaction that is still open; commit or drop it before you wait"
+                    "this thread seems to have the write transaction that is open; commit or drop it before you wait"
                 )
             }
             Error::Forked => write!(f, "the database was opened before a fork; open it anew in the child"),

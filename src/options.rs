@@ -139,7 +139,8 @@ impl Options {
     }
 
     /// How many bytes of changed pages a write transaction keeps in memory before it packs them and, if that is not enough, writes
-    /// them to free places in the file. Pages that sorted input has filled are written earlier. Default: 256 MiB. At least 64 pages.
+    /// them to free places in the file. Pages that sorted input has filled are written earlier. The buckets that it has open count, too:
+    /// some hundred bytes for each, up to half of the limit. Default: 256 MiB. At least 64 pages.
     pub fn dirty_limit(mut self, dirty_limit: usize) -> Options {
         self.dirty_limit = dirty_limit;
         self

@@ -6,6 +6,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Mutex;
 
+use folio::disk::MemoryStore;
 use folio::{Database, Options, Result};
 
 struct Counting;
@@ -222,6 +223,76 @@ fn savepoints_that_are_gone_leave_nothing_behind() -> Result<()> {
     Ok(())
 }
 
+/// Nor does it matter to a savepoint how many buckets are open.
+#[test]
+fn a_savepoint_takes_no_room_for_buckets_that_do_not_change() -> Result<()> {
+    let _turn = TURN.lock();
+    let mut counts = Vec::new();
+    for open in [1, 1000] {
+        let db = Database::in_memory()?;
+        let mut txn = db.begin_write()?;
+        let name = |n: u32| format!("bucket {:06}", n % open);
+        (0..open).try_for_each(|n| txn.bucket_mut(&name(n))?.put("k", "v"))?;
+        let (savepoint, most, _) = peak(|| txn.savepoint());
+        assert!(most < 1 << 10, "{most} bytes with {open} buckets open");
+        txn.release(savepoint?)?;
+        let mut nested = |n: u32| txn.nested(|txn| txn.bucket_mut(&name(n))?.put(key(n), "v"));
+        (0..20).try_for_each(&mut nested)?;
+        counts.push(allocations(|| (0..200).for_each(|n| nested(n).unwrap())) / 200);
+        // Within an outer savepoint, what each bucket was there stays, once.
+        let outer = txn.savepoint()?;
+        let mut nested = |n: u32| txn.nested(|txn| txn.bucket_mut(&name(n % 10))?.put(key(n % 100), "v"));
+        (0..200).try_for_each(&mut nested)?;
+        let (done, _, left) = peak(|| (0..2000).try_for_each(&mut nested));
+        done?;
+        assert!(left < 64 << 10, "{left} bytes left");
+        let mut gone = |n: u32| {
+            txn.nested(|txn| {
+                txn.bucket_mut("comes and goes")?.put(key(n), "v")?;
+                txn.rename_bucket("comes and goes", "goes")?;
+                txn.drop_bucket("goes").map(|_| ())
+            })
+        };
+        (0..20).try_for_each(&mut gone)?;
+        let (done, _, left) = peak(|| (0..2000).try_for_each(&mut gone));
+        done?;
+        assert!(left < 64 << 10, "{left} bytes left");
+        txn.rollback_to(&outer)?;
+        txn.commit()?;
+        assert!(db.check()?.is_ok());
+        assert_eq!(db.begin_read()?.buckets()?.len(), open as usize);
+    }
+    assert!(counts[0].abs_diff(counts[1]) <= 2, "{counts:?} allocations for a nested put");
+    Ok(())
+}
+
+/// In a process that only reads as well: who asks again is told what was found the first time.
+#[test]
+fn the_free_space_is_counted_once() -> Result<()> {
+    let _turn = TURN.lock();
+    let disk = MemoryStore::new();
+    let db = Options::new().open_store(&disk)?;
+    db.exec(|txn| (0..5000).try_for_each(|n| txn.bucket_mut("a")?.put(key(n), [1; 1900])))?;
+    db.exec(|txn| (0..5000).filter(|n| n % 6 < 3).try_for_each(|n| txn.bucket_mut("a")?.delete(key(n)).map(|_| ())))?;
+    drop(db);
+    let mut told = Vec::new();
+    for read_only in [true, false] {
+        let db = Options::new().read_only(read_only).open_store(&disk)?;
+        db.snapshots()?;
+        let first = allocations(|| db.stats().unwrap());
+        let later = allocations(|| (0..10).for_each(|_| drop((db.stats().unwrap(), db.snapshots().unwrap()))));
+        assert!(first > 100 && later < 10 * 20, "{first} allocations, and then {later} for ten times");
+        let figures = |db: &Database| db.stats().map(|stats| (stats.free_pages, stats.used_pages, stats.pending_pages));
+        told.push(figures(&db)?);
+        if !read_only {
+            drop(db.begin_write()?);
+            told.push(figures(&db)?);
+        }
+    }
+    assert!(told[0].0 > 500 && told.iter().all(|figures| *figures == told[0]), "{told:?}");
+    Ok(())
+}
+
 /// What an optimistic transaction notes of its reads is where it has read, not how often.
 #[test]
 fn reading_the_same_again_takes_no_more_memory() -> Result<()> {
@@ -275,11 +346,17 @@ fn many_buckets_in_one_transaction() -> Result<()> {
     let (done, commit, _) = peak(|| txn.commit());
     done?;
     let mut txn = db.begin_write()?;
-    let (done, drop, _) = peak(|| (0..count).step_by(2).try_for_each(|n| txn.drop_bucket(&name(n)).map(|_| ())));
+    let (done, dropped, _) = peak(|| (0..count).step_by(2).try_for_each(|n| txn.drop_bucket(&name(n)).map(|_| ())));
     done?;
     let (done, second, _) = peak(|| txn.commit());
     done?;
-    let peaks = [put, commit, drop, second];
+    let mut txn = db.begin_write()?;
+    let written = db.stats()?.bytes_written;
+    let (done, open, _) = peak(|| (0..count).step_by(2).try_for_each(|n| txn.bucket_mut(&name(n + 1)).map(|_| ())));
+    done?;
+    assert_eq!(db.stats()?.bytes_written, written, "none of them has changed");
+    drop(txn);
+    let peaks = [put, commit, dropped, second, open];
     // 2 MiB are for the pages on their way to the file.
     assert!(peaks.iter().all(|&peak| peak < (2 << 20) + 8 * budget as isize), "{peaks:?}");
     assert!(db.check()?.is_ok());

@@ -1,12 +1,16 @@
 //! Every method of the public face, with exact answers; limits and errors of keys, values, names and options.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use folio::disk::MemoryStore;
-use folio::{Bucket, Cursor, Database, Durability, Entry, Error, Options, Range, ReadTxn, Result, Stats, WriteTxn};
+use folio::{
+    Bucket, Cursor, Database, Durability, Entry, Error, KeyRange, OptimisticBucketMut, Options, Range, ReadTxn, Result,
+    Stats, WriteTxn,
+};
 
 /// Page sizes and the longest key of each, as the crate documentation says.
 const KEY_MAX: [(u32, usize); 5] = [(4096, 1984), (8192, 4032), (16384, 8128), (32768, 16320), (65536, 32704)];
@@ -766,7 +770,7 @@ fn t07_a_panic_in_exec_aborts_and_nothing_leaks() -> Result<()> {
                 a.delete_range(100u32.to_be_bytes()..200u32.to_be_bytes())?;
                 match round % 2 {
                     0 => std::panic::resume_unwind(Box::new("a panic of the test's own")),
-                    // Half way through a value that is written in place.
+                    // Half way through a value that is reserved.
                     _ => a.reserve("inline", 50, |_| std::panic::resume_unwind(Box::new("in the middle"))),
                 }
             })
@@ -782,6 +786,169 @@ fn t07_a_panic_in_exec_aborts_and_nothing_leaks() -> Result<()> {
     assert_eq!(a.len(), 3000);
     assert!(a.iter().all(|entry| entry.unwrap().1 == [1; 100]));
     db.exec(|txn| txn.bucket_mut("a")?.put("k", "v"))?;
+    assert_sound(&db);
+    Ok(())
+}
+
+/// Panics when it is asked for its bytes for the `n`-th time.
+struct Panics(Cell<u32>);
+
+impl Panics {
+    fn at(n: u32) -> Panics {
+        Panics(Cell::new(n))
+    }
+}
+
+impl AsRef<[u8]> for Panics {
+    fn as_ref(&self) -> &[u8] {
+        self.0.set(self.0.get() - 1);
+        if self.0.get() == 0 { on_purpose() } else { b"k50" }
+    }
+}
+
+impl KeyRange for Panics {
+    fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
+        on_purpose()
+    }
+}
+
+/// A panic that nobody is told of.
+fn on_purpose() -> ! {
+    std::panic::resume_unwind(Box::new("on purpose"))
+}
+
+type Use = fn(&mut WriteTxn, n: u32) -> Result<()>;
+
+/// Every method of a bucket that runs code of its caller's: what it is given panics, at the `n`-th time that it is asked.
+const USES: [Use; 45] = [
+    |txn, n| txn.bucket_mut("a")?.get(Panics::at(n)).map(|_| ()),
+    |txn, n| txn.bucket_mut("a")?.contains(Panics::at(n)).map(|_| ()),
+    |txn, n| txn.bucket_mut("a")?.get_many(&[Panics::at(n)]).map(|_| ()),
+    |txn, n| txn.bucket_mut("a")?.get_many_into(&[Panics::at(n)], &mut [None]),
+    |txn, n| txn.bucket_mut("a")?.range(Panics::at(n)).next().map_or(Ok(()), |entry| entry.map(|_| ())),
+    |txn, n| txn.bucket_mut("a")?.range(Panics::at(n)..).next().map_or(Ok(()), |entry| entry.map(|_| ())),
+    |txn, n| txn.bucket_mut("a")?.prefix(Panics::at(n)).next().map_or(Ok(()), |entry| entry.map(|_| ())),
+    |txn, n| txn.bucket_mut("a")?.cursor().seek(Panics::at(n)).map(|_| ()),
+    |txn, n| txn.bucket_mut("a")?.cursor().seek_for_prev(Panics::at(n)).map(|_| ()),
+    |txn, n| txn.bucket_mut("a")?.rank(Panics::at(n)).map(|_| ()),
+    |txn, n| txn.bucket_mut("a")?.count_range(Panics::at(n)).map(|_| ()),
+    |txn, n| txn.bucket_mut("a")?.count_range(..=Panics::at(n)).map(|_| ()),
+    |txn, n| txn.bucket_mut("a")?.put(Panics::at(n), "new"),
+    |txn, n| txn.bucket_mut("a")?.put("k51", Panics::at(n)),
+    |txn, n| txn.bucket_mut("a")?.put("z", Panics::at(n)),
+    |txn, n| txn.bucket_mut("a")?.insert(Panics::at(n), "new").map(|_| ()),
+    |txn, n| txn.bucket_mut("a")?.insert("k51", Panics::at(n)).map(|_| ()),
+    |txn, n| txn.bucket_mut("a")?.replace(Panics::at(n), "new").map(|_| ()),
+    |txn, n| txn.bucket_mut("a")?.replace("k52", Panics::at(n)).map(|_| ()),
+    |txn, n| txn.bucket_mut("a")?.append(Panics::at(n), "new"),
+    |txn, n| txn.bucket_mut("a")?.append("z", Panics::at(n)),
+    |txn, n| txn.bucket_mut("a")?.delete(Panics::at(n)).map(|_| ()),
+    |txn, n| txn.bucket_mut("a")?.delete_range(Panics::at(n)).map(|_| ()),
+    |txn, n| txn.bucket_mut("a")?.delete_range(..Panics::at(n)).map(|_| ()),
+    |txn, n| txn.bucket_mut("a")?.delete_range(Panics::at(n)..=Panics::at(9)).map(|_| ()),
+    |txn, n| txn.bucket_mut("a")?.delete_range((Bound::Excluded(Panics::at(n)), Bound::Unbounded)).map(|_| ()),
+    |txn, _| txn.bucket_mut("a")?.retain(|_, _| on_purpose()).map(|_| ()),
+    |txn, n| txn.bucket_mut("a")?.reserve(Panics::at(n), 5, |_| ()),
+    |txn, _| txn.bucket_mut("a")?.reserve("k52", 4, half),
+    |txn, _| txn.bucket_mut("a")?.reserve("k52", 400, half),
+    |txn, _| txn.bucket_mut("a")?.reserve("k52", 9000, half),
+    |txn, _| txn.bucket_mut("a")?.reserve("k51", 4, half),
+    |txn, _| txn.bucket_mut("a")?.reserve("k51", 9000, half),
+    |txn, _| txn.bucket_mut("a")?.reserve("z", 4, half),
+    |txn, n| txn.bucket_mut("a")?.entry(Panics::at(n))?.get().map(|_| ()),
+    |txn, n| txn.bucket_mut("a")?.entry(Panics::at(n))?.or_insert("new"),
+    |txn, n| txn.bucket_mut("a")?.entry("k51")?.or_insert(Panics::at(n)),
+    |txn, _| txn.bucket_mut("a")?.entry("k51")?.or_insert_with(|| -> &str { on_purpose() }),
+    |txn, n| txn.bucket_mut("a")?.entry("k51")?.or_insert_with(|| Panics::at(n)),
+    |txn, n| txn.bucket_mut("a")?.entry(Panics::at(n))?.and_modify(<[u8]>::to_vec).map(|_| ()),
+    |txn, _| txn.bucket_mut("a")?.entry("k52")?.and_modify(|_| -> &str { on_purpose() }).map(|_| ()),
+    |txn, n| txn.bucket_mut("a")?.entry("k52")?.and_modify(|_| Panics::at(n)).map(|_| ()),
+    |txn, n| txn.bucket_mut("a")?.entry(Panics::at(n))?.delete().map(|_| ()),
+    |txn, _| txn.nested(|txn| txn.bucket_mut("a")?.clear().and_then(|()| on_purpose())),
+    |txn, _| {
+        // In the middle of a nested transaction that goes on.
+        txn.nested(|txn| {
+            let mut a = txn.bucket_mut("a")?;
+            let caught = catch_unwind(AssertUnwindSafe(|| a.delete(Panics::at(1))));
+            assert!(caught.is_err());
+            a.put("k52", "for a moment")?;
+            Err(Error::other("taken back"))
+        })
+    },
+];
+
+/// Fills a value by half.
+fn half(bytes: &mut [u8]) {
+    let middle = bytes.len() / 2;
+    bytes[..middle].fill(0xee);
+    on_purpose()
+}
+
+/// A panic in what a method was given, a key, a range or a closure, changes nothing and leaves the transaction as good as it was.
+#[test]
+fn a_panic_in_what_a_method_is_given_changes_nothing() -> Result<()> {
+    // In leaves of either kind, and of both in one.
+    for lens in [[4, 4], [400, 400], [4, 400]] {
+        let value = |n: usize| vec![n as u8; lens[n / 50]];
+        let db = Options::new().dirty_limit(64 * 4096).open_in_memory()?;
+        let mut txn = db.begin_write()?;
+        let mut a = txn.bucket_mut("a")?;
+        (0..100).filter(|&n| n != 51).try_for_each(|n| a.put(key(n), value(n)))?;
+        let mut panics = 0;
+        for (i, given) in USES.into_iter().enumerate() {
+            for n in 1..4 {
+                let savepoint = txn.savepoint()?;
+                let caught = catch_unwind(AssertUnwindSafe(|| given(&mut txn, n)));
+                match caught {
+                    Err(_) => panics += 1,
+                    // It was not asked as often as that, and has done what it does.
+                    Ok(_) => txn.rollback_to(&savepoint)?,
+                }
+                txn.release(savepoint)?;
+                let mut entries = txn.bucket("a")?.unwrap().iter();
+                for m in (0..100).filter(|&m| m != 51) {
+                    let (found, bytes) = entries.next().unwrap()?;
+                    assert_eq!((found, bytes), (key(m).as_bytes(), &value(m)[..]), "use {i}, time {n}");
+                }
+                assert!(entries.next().is_none(), "use {i}, time {n}");
+                txn.bucket_mut("b")?.put("still whole", n.to_be_bytes())?;
+            }
+        }
+        assert!(panics > USES.len(), "{panics}");
+        txn.commit()?;
+        assert_sound(&db);
+    }
+    Ok(())
+}
+
+/// The same of an optimistic transaction, and of the closures that have a whole transaction.
+#[test]
+fn a_panic_in_what_an_optimistic_transaction_is_given_changes_nothing() -> Result<()> {
+    let db = even();
+    let mut txn = db.begin_optimistic()?;
+    let mut a = txn.bucket_mut("a")?;
+    type Use = fn(&mut OptimisticBucketMut<'_>, u32) -> Result<()>;
+    let uses: [Use; 7] = [
+        |a, n| a.get(Panics::at(n)).map(|_| ()),
+        |a, n| a.put(Panics::at(n), "new"),
+        |a, n| a.put("k51", Panics::at(n)),
+        |a, n| a.insert(Panics::at(n), "new").map(|_| ()),
+        |a, n| a.insert("k51", Panics::at(n)).map(|_| ()),
+        |a, n| a.delete(Panics::at(n)).map(|_| ()),
+        |a, n| a.delete_range(Panics::at(n)..).map(|_| ()),
+    ];
+    for given in uses {
+        assert!(catch_unwind(AssertUnwindSafe(|| given(&mut a, 1))).is_err());
+    }
+    assert_eq!(numbers(a.as_bucket()?.iter()), evens(0, 100));
+    a.put("k52", [52; 400])?;
+    txn.commit()?;
+    assert!(catch_unwind(AssertUnwindSafe(|| db.exec(|_| -> Result<()> { on_purpose() }))).is_err());
+    assert!(catch_unwind(AssertUnwindSafe(|| db.batch(|_| -> Result<()> { on_purpose() }))).is_err());
+    let caught = catch_unwind(AssertUnwindSafe(|| db.exec_optimistic(1, |_| -> Result<()> { on_purpose() })));
+    assert!(caught.is_err());
+    assert_eq!(numbers(db.begin_read()?.bucket("a")?.unwrap().iter()), evens(0, 100));
+    db.batch(|txn| txn.bucket_mut("a")?.put("k50", [50; 400]))?;
     assert_sound(&db);
     Ok(())
 }

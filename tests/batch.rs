@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use folio::disk::{Failure, MemoryStore};
-use folio::{Database, Error, Options, WriteTxn};
+use folio::{Database, Durability, Error, Options, WriteTxn};
 
 fn assert_sound(db: &Database) {
     let report = db.check().unwrap();
@@ -235,6 +235,130 @@ fn a_batch_within_a_transaction_is_an_error() {
     })
     .unwrap();
     db.batch(|txn| put(txn, "1")).unwrap();
+}
+
+/// A way to wait for the writer's seat.
+type Wait = fn(&Database) -> folio::Result<()>;
+
+const WAITS: [Wait; 3] = [
+    |db| db.batch(|txn| put(txn, "1")),
+    |db| db.wait_durable(db.begin_read()?.id()),
+    |db| {
+        let mut txn = db.begin_optimistic()?;
+        txn.bucket_mut("a")?.put("2", "value")?;
+        txn.commit().map(|_| ())
+    },
+];
+
+/// A database with a commit that is not durable.
+fn relaxed() -> Database {
+    let db = Options::new().durability(Durability::Relaxed).open_in_memory().unwrap();
+    db.exec(|txn| put(txn, "0")).unwrap();
+    db
+}
+
+/// Whoever has sent a transaction to another thread waits for it as for any other, whether it was used there or not yet; for one that was,
+/// however long it takes.
+#[test]
+fn who_has_handed_a_transaction_over_waits_for_it() {
+    thread::scope(|scope| {
+        for wait in WAITS {
+            for (is_used, held) in [(false, 200), (true, 200), (true, 1500)] {
+                scope.spawn(move || {
+                    let db = relaxed();
+                    let mut txn = db.begin_write().unwrap();
+                    txn.bucket_mut("a").unwrap();
+                    let (begun, has_begun) = mpsc::channel();
+                    let other = thread::spawn(move || {
+                        if is_used {
+                            txn.bucket_mut("a").unwrap();
+                        }
+                        begun.send(()).unwrap();
+                        thread::sleep(Duration::from_millis(held));
+                        drop(txn);
+                    });
+                    has_begun.recv().unwrap();
+                    wait(&db).unwrap();
+                    other.join().unwrap();
+                });
+            }
+        }
+    });
+}
+
+/// Nobody waits for a transaction that it has itself: where it has begun it, has used it, or has it from a thread that has ended.
+#[test]
+fn who_has_taken_a_transaction_over_does_not_wait_for_itself() {
+    let begun_here = |db: &Database| (db.begin_write().unwrap(), None);
+    let begun_by_one_that_has_ended = |db: &Database| {
+        let db = db.clone();
+        (thread::spawn(move || db.begin_write().unwrap()).join().unwrap(), None)
+    };
+    let begun_by_one_that_lives = |db: &Database| {
+        let (db, (done, is_done), (sender, receiver)) = (db.clone(), mpsc::channel::<()>(), mpsc::channel());
+        thread::spawn(move || {
+            sender.send(db.begin_write().unwrap()).unwrap();
+            _ = is_done.recv();
+        });
+        let mut txn = receiver.recv().unwrap();
+        txn.bucket_mut("a").unwrap();
+        (txn, Some(done))
+    };
+    type Begin<'a> = &'a (dyn Fn(&Database) -> (WriteTxn, Option<mpsc::Sender<()>>) + Sync);
+    let begins: [Begin<'_>; 3] = [&begun_here, &begun_by_one_that_has_ended, &begun_by_one_that_lives];
+    thread::scope(|scope| {
+        for wait in WAITS {
+            for begin in begins {
+                scope.spawn(move || {
+                    let db = relaxed();
+                    let (mut txn, _alive) = begin(&db);
+                    let refused = wait(&db);
+                    assert!(matches!(refused, Err(Error::WriteTxnOpen)), "{refused:?}");
+                    put(&mut txn, "still whole").unwrap();
+                    txn.commit().unwrap();
+                    wait(&db).unwrap();
+                    assert!(has(&db, "still whole"));
+                    assert_sound(&db);
+                });
+            }
+        }
+    });
+}
+
+/// One of those who meet for a batch has the transaction for which all of them wait: it hears of that, leading or not, and the others are
+/// served when it has let go.
+#[test]
+fn one_that_waits_for_itself_sends_nobody_else_away() {
+    thread::scope(|scope| {
+        for leads in [false, true] {
+            scope.spawn(move || {
+                let db = Database::in_memory().unwrap();
+                let txn = db.begin_write().unwrap();
+                thread::scope(|scope| {
+                    let others = (0..3u8).map(|n| {
+                        let db = &db;
+                        scope.spawn(move || {
+                            if leads {
+                                thread::sleep(Duration::from_millis(100));
+                            }
+                            db.batch(move |txn| put(txn, [n]))
+                        })
+                    });
+                    let others: Vec<_> = others.collect();
+                    if !leads {
+                        thread::sleep(Duration::from_millis(100));
+                    }
+                    assert!(matches!(db.batch(|txn| put(txn, "own")), Err(Error::WriteTxnOpen)));
+                    assert!(others.iter().all(|other| !other.is_finished()));
+                    drop(txn);
+                    others.into_iter().for_each(|other| other.join().unwrap().unwrap());
+                });
+                assert!((0..3u8).all(|n| has(&db, [n])) && !has(&db, "own"));
+                db.batch(|txn| put(txn, "own")).unwrap();
+                assert_sound(&db);
+            });
+        }
+    });
 }
 
 /// Those that fail may come again at once; the others do not wait for them for ever.

@@ -10,7 +10,14 @@ use folio::{Database, Error, Options, Savepoint, WriteTxn};
 
 type Model = BTreeMap<String, BTreeMap<Vec<u8>, Vec<u8>>>;
 
-const NAMES: [&str; 4] = ["a", "bb", "ccc", "renamed"];
+fn few_names() -> Vec<String> {
+    ["a", "bb", "ccc", "renamed"].map(str::to_string).to_vec()
+}
+
+/// More than the smallest budget lets be open at once.
+fn many_names() -> Vec<String> {
+    (0..250).map(|n| format!("{n:0$}", 3 + n % 100)).collect()
+}
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().expect("a number"))
@@ -56,14 +63,14 @@ fn key(rng: &mut fastrand::Rng) -> Vec<u8> {
 }
 
 /// One change of a bucket or of the set of them.
-fn change(rng: &mut fastrand::Rng, txn: &mut WriteTxn, model: &mut Model) -> folio::Result<()> {
-    let name = NAMES[rng.usize(..NAMES.len())];
+fn change(rng: &mut fastrand::Rng, names: &[String], txn: &mut WriteTxn, model: &mut Model) -> folio::Result<()> {
+    let name = &names[rng.usize(..names.len())];
     match rng.u32(..60) {
         0 => {
             assert_eq!(txn.drop_bucket(name)?, model.remove(name).is_some());
         }
         1 => {
-            let to = NAMES[rng.usize(..NAMES.len())];
+            let to = &names[rng.usize(..names.len())];
             match txn.rename_bucket(name, to) {
                 Ok(was_there) => {
                     assert_eq!(was_there, model.contains_key(name));
@@ -89,6 +96,10 @@ fn change(rng: &mut fastrand::Rng, txn: &mut WriteTxn, model: &mut Model) -> fol
             let was_there = model.entry(name.to_string()).or_default().remove(&key).is_some();
             assert_eq!(txn.bucket_mut(name)?.delete(&key)?, was_there);
         }
+        20..23 => {
+            txn.bucket_mut(name)?;
+            model.entry(name.to_string()).or_default();
+        }
         _ => {
             let (key, value) = (key(rng), value(rng));
             txn.bucket_mut(name)?.put(&key, &value)?;
@@ -99,7 +110,7 @@ fn change(rng: &mut fastrand::Rng, txn: &mut WriteTxn, model: &mut Model) -> fol
 }
 
 /// A transaction with savepoints at random: taken, gone back to, released. Answers the state that it leaves.
-fn transaction(rng: &mut fastrand::Rng, txn: &mut WriteTxn, mut model: Model) -> Model {
+fn transaction(rng: &mut fastrand::Rng, names: &[String], txn: &mut WriteTxn, mut model: Model) -> Model {
     let mut stack: Vec<(Savepoint, Model)> = Vec::new();
     let length = rng.usize(1..60);
     for _ in 0..length {
@@ -121,7 +132,7 @@ fn transaction(rng: &mut fastrand::Rng, txn: &mut WriteTxn, mut model: Model) ->
             }
             _ => {
                 for _ in 0..rng.usize(..40) {
-                    change(rng, txn, &mut model).unwrap();
+                    change(rng, names, txn, &mut model).unwrap();
                 }
             }
         }
@@ -139,12 +150,13 @@ fn random_nesting_agrees_with_a_model() {
         let dirty_pages = *rng.choice(&[64, 100, 65536]).unwrap();
         let page_size = *rng.choice(&[4096, 4096, 8192]).unwrap();
         let options = Options::new().page_size(page_size).dirty_limit(dirty_pages * page_size as usize);
+        let names = if rng.u32(..3) == 0 { many_names() } else { few_names() };
         let disk = MemoryStore::new();
         let mut db = options.open_store(&disk).unwrap();
         let mut model = Model::new();
         for _ in 0..8 {
             let mut txn = db.begin_write().unwrap();
-            let after = transaction(&mut rng, &mut txn, model.clone());
+            let after = transaction(&mut rng, &names, &mut txn, model.clone());
             if rng.u32(..5) == 0 {
                 drop(txn);
             } else {
@@ -167,6 +179,7 @@ fn random_nesting_agrees_with_a_model() {
 #[test]
 fn what_an_error_left_half_way_is_whole_again() {
     let (mut mended, mut lost) = (0, 0);
+    let names = few_names();
     for seed in seeds(25) {
         println!("replay with FOLIO_SEED={seed}");
         let mut rng = fastrand::Rng::with_seed(seed);
@@ -177,7 +190,7 @@ fn what_an_error_left_half_way_is_whole_again() {
             let mut txn = db.begin_write().unwrap();
             let mut within = model.clone();
             for _ in 0..rng.usize(..60) {
-                change(&mut rng, &mut txn, &mut within).unwrap();
+                change(&mut rng, &names, &mut txn, &mut within).unwrap();
             }
             let savepoint = txn.savepoint().unwrap();
             disk.fail(rng.u64(1..10), *rng.choice(&[Failure::Io, Failure::Full, Failure::Short]).unwrap());
@@ -186,7 +199,7 @@ fn what_an_error_left_half_way_is_whole_again() {
             let is_small = rng.bool();
             let mut next = |n: u32| match is_small {
                 true => txn.bucket_mut("small")?.put((n * 7919).to_le_bytes(), [1; 100]),
-                false => change(&mut rng, &mut txn, &mut later),
+                false => change(&mut rng, &names, &mut txn, &mut later),
             };
             if (0..5000).find_map(|n| next(n).err()).is_some() {
                 assert!(matches!(txn.savepoint(), Err(Error::Broken)));
@@ -204,7 +217,7 @@ fn what_an_error_left_half_way_is_whole_again() {
             }
             compare(&txn, &within);
             for _ in 0..10 {
-                change(&mut rng, &mut txn, &mut within).unwrap();
+                change(&mut rng, &names, &mut txn, &mut within).unwrap();
             }
             txn.commit().unwrap();
             model = within;
@@ -401,7 +414,7 @@ fn savepoints_nest_deeply() {
 /// More buckets than a transaction keeps open: those that it closed come back, too.
 #[test]
 fn thousands_of_buckets_come_back() {
-    let db = Database::in_memory().unwrap();
+    let db = Options::new().dirty_limit(64 * 4096).open_in_memory().unwrap();
     let mut txn = db.begin_write().unwrap();
     let fill = |txn: &mut WriteTxn, range: std::ops::Range<u32>, value: &str| {
         range.for_each(|n| txn.bucket_mut(&format!("bucket {n:04}")).unwrap().put("key", value).unwrap());

@@ -422,3 +422,30 @@ fn a_random_load_at_the_limit_is_packed_before_it_spills() -> Result<()> {
     assert!(spilled > 2 * written && loose < pages * 3 / 2, "{spilled} and {written} bytes, {loose} and {pages} pages");
     Ok(())
 }
+
+/// To go from bucket to bucket writes no more than to fill one after the other, however many there are; in a budget that holds neither
+/// their pages nor all that is to be known of open buckets, no more than a page for each change.
+#[test]
+fn many_buckets_in_turn_write_what_they_hold() -> Result<()> {
+    const BUCKETS: u64 = 1500;
+    const ROUNDS: u64 = 8;
+    let fill = |dirty_limit: usize, in_turn: bool| -> Result<u64> {
+        let db = Options::new().dirty_limit(dirty_limit).open_in_memory()?;
+        db.exec(|txn| {
+            (0..BUCKETS * ROUNDS).try_for_each(|n| {
+                let bucket = if in_turn { n % BUCKETS } else { n / ROUNDS };
+                txn.bucket_mut(&format!("tenant {bucket:04}"))?.put(n.to_be_bytes(), [7; 24])
+            })
+        })?;
+        assert_sound(&db);
+        let txn = db.begin_read()?;
+        assert_eq!(txn.buckets()?.len() as u64, BUCKETS);
+        assert!((0..BUCKETS).all(|n| txn.bucket(&format!("tenant {n:04}")).unwrap().unwrap().len() == ROUNDS));
+        Ok(db.stats()?.bytes_written)
+    };
+    let (in_turn, in_order) = (fill(64 << 20, true)?, fill(64 << 20, false)?);
+    assert!(in_turn < in_order / 20 * 21, "{in_turn} bytes in turn, {in_order} in order");
+    let tight = fill(64 * 4096, true)?;
+    assert!(tight < BUCKETS * ROUNDS * 4096 * 3 / 2, "{tight} bytes in the smallest budget");
+    Ok(())
+}

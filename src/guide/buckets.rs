@@ -142,8 +142,7 @@
 //! transaction that puts many of them takes no memory for them. Its checksum covers the whole value: with
 //! [`Verify::Once`](crate::Verify::Once) the first `get` of it in a process reads all of it, later ones do not.
 //!
-//! [`reserve`] puts a value of a given length and lets a closure write it: an inline one in its place in the page, a large one
-//! in a buffer that is then written.
+//! [`reserve`] lets a closure fill a value of a given length, and then puts it. If the closure panics, nothing has changed.
 //!
 //! ```
 //! # fn main() -> folio::Result<()> {

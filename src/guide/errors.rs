@@ -48,7 +48,7 @@
 //! | [`Conflict`] | another transaction was first | run the optimistic transaction again; [`exec_optimistic`] does |
 //! | [`NoSavepoint`] | the savepoint is gone | take a new one |
 //! | [`NotCommitted`] | `wait_durable` was given an id that nothing has been committed under | pass an id that a commit has answered |
-//! | [`WriteTxnOpen`] | `batch`, `wait_durable` or the commit of an optimistic transaction would wait for a write transaction that this thread holds itself. (A second `begin_write`, `exec` or `sync` does wait, for ever) | commit or drop it first |
+//! | [`WriteTxnOpen`] | `batch`, `wait_durable` or the commit of an optimistic transaction would wait for a write transaction that this thread has itself, as far as that can be known. (A second `begin_write`, `exec` or `sync` does wait, for ever) | commit or drop it first |
 //! | [`Cancelled`] | your progress function ended a backup; what was written under a path is gone again | begin anew, or not |
 //! | [`OtherDatabase`] | a diff of snapshots of two databases | take both from one |
 //! | [`Broken`] | an earlier call on this write transaction failed half way | go back to a savepoint, or drop it and begin anew |

@@ -53,7 +53,9 @@
 //! ```
 //!
 //! A thread that begins a second write transaction while it holds one waits for itself, for ever. [`try_begin_write`] answers
-//! `None` instead. A write transaction of any size is fine: past [`dirty_limit`] it spills to free places in the file.
+//! `None` instead. A transaction may begin in one thread and go on in another, as in an async program. Use it in the new
+//! thread before anything there waits for it: until then nobody can know where it is, and [`Error::WriteTxnOpen`] may come a
+//! second late, or never. A write transaction of any size is fine: past [`dirty_limit`] it spills to free places in the file.
 //!
 //! An error of your own goes through `exec` and `view` as [`Error::other`].
 //!
@@ -144,6 +146,7 @@
 //! `batch` is better: it never has to run anything again.
 //!
 //! [`Error::Conflict`]: crate::Error::Conflict
+//! [`Error::WriteTxnOpen`]: crate::Error::WriteTxnOpen
 //! [`Error::other`]: crate::Error::other
 //! [`Isolation::Snapshot`]: crate::Isolation::Snapshot
 //! [`OptimisticTxn`]: crate::OptimisticTxn

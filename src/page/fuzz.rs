@@ -163,8 +163,8 @@ fn edit_leaf(page: &mut [u8], script: &mut Script<'_>) {
                 }
             }
             (Ok(i), 2) => {
-                leaf::value_mut(page, i).fill(what);
                 model[i].1.fill(what);
+                assert!(leaf::replace(page, i, Value::Inline(&model[i].1)), "as long as the one before");
             }
             (Ok(i), _) => {
                 if leaf::replace(page, i, Value::Inline(&value)) {

@@ -13,7 +13,6 @@ use zerocopy::{FromBytes, IntoBytes};
 
 pub(crate) use edit::{
     append, choose_cut, fill_from, halve, insert, merge, push, remove, remove_range, replace, separator, split,
-    value_mut,
 };
 
 use super::large::{LARGE_REF_LEN, LargeRef};

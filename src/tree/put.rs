@@ -217,17 +217,6 @@ pub(crate) fn push<P: PagesMut>(tree: &mut Tree, pages: &mut P, finger: &mut Fin
     pushed
 }
 
-/// The bytes of the inline value of `key`, which is there and at which the finger just put it; else `None`.
-pub(crate) fn value_mut<'a, P: PagesMut>(
-    tree: &Tree,
-    pages: &'a mut P,
-    finger: &mut Finger,
-    key: &[u8],
-) -> Result<Option<&'a mut [u8]>> {
-    let place = finger.locate(tree, pages, key)?;
-    Ok(place.ok().map(|i| leaf::value_mut(pages.page_mut(finger.leaf_no()), i)))
-}
-
 /// Whether an entry of these lengths keeps its value in the leaf.
 pub(crate) fn is_inline(page_len: usize, key: &[u8], value_len: usize) -> bool {
     value_len < page_len && leaf::inline_entry_len(key, value_len) <= inline_max(page_len)

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use super::Shared;
 use super::handoff::Handoff;
+use super::seat::{LOOK, WaitFor};
 use super::write::WriteTxn;
 use crate::error::{Error, Result};
 use crate::options::Durability;
@@ -72,9 +73,6 @@ pub(crate) fn batch<T: Send + 'static>(
     durability: Durability,
     f: impl FnOnce(&mut WriteTxn) -> Result<T> + Send + 'static,
 ) -> Result<(T, TxnId)> {
-    if shared.is_writing() {
-        return Err(Error::WriteTxnOpen);
-    }
     let answer = Arc::new(Mutex::new(None));
     let answers = Arc::clone(&answer);
     let run = move |txn: &mut WriteTxn| {
@@ -107,6 +105,11 @@ impl Batches {
         run: Box<dyn FnOnce(&mut WriteTxn) -> bool + Send>,
         durability: Durability,
     ) -> Result<TxnId> {
+        // Whoever leads waits for the writer's seat.
+        let mut watch = shared.writer.watch();
+        if watch.waits_for_itself() {
+            return Err(Error::WriteTxnOpen);
+        }
         let ticket = Arc::new(Ticket::default());
         let mut gathering = self.gathering();
         gathering.waiting.push_back(Job { run, durability, ticket: Arc::clone(&ticket) });
@@ -114,23 +117,30 @@ impl Batches {
         let wakes = gathering.wanted > 0 && gathering.waiting.len() >= gathering.wanted;
         drop(gathering);
         if leads {
-            self.lead(shared);
+            self.lead(shared, &ticket);
         } else if wakes {
             self.arrival.notify_one();
         }
         loop {
-            match ticket.wait() {
-                Told::Settled(result) => return result,
-                Told::Lead => self.lead(shared),
+            match ticket.wait_for(LOOK) {
+                Some(Told::Settled(result)) => return result,
+                Some(Told::Lead) => self.lead(shared, &ticket),
+                None if watch.waits_for_itself() && self.withdraw(&ticket, false) => return Err(Error::WriteTxnOpen),
+                None => {}
             }
         }
     }
 
     /// Runs what waits, this thread's own closure among it, and commits.
-    fn lead(&self, shared: &Arc<Shared>) {
-        let begin = || WriteTxn::begin(shared, true, Durability::Relaxed);
+    fn lead(&self, shared: &Arc<Shared>, own: &Arc<Ticket>) {
+        let begin = || WriteTxn::begin(shared, WaitFor::Another, Durability::Relaxed);
         let (served, done) = match catch_unwind(AssertUnwindSafe(begin)) {
             Ok(Ok(txn)) => self.run(txn.expect("waiting ends with a transaction")),
+            // It waits for itself, the others do not.
+            Ok(Err(Error::WriteTxnOpen)) => {
+                self.withdraw(own, true);
+                return own.give(Told::Settled(Err(Error::WriteTxnOpen)));
+            }
             // None of those who wait can be served.
             Ok(Err(error)) => return self.give_up(&error),
             Err(panic) => {
@@ -201,12 +211,29 @@ impl Batches {
         }
     }
 
+    /// Takes back a closure that waits to be run; one that was to lead leaves that to the next. Returns false if the closure waits no longer.
+    fn withdraw(&self, ticket: &Arc<Ticket>, leads: bool) -> bool {
+        let mut gathering = self.gathering();
+        let place = gathering.waiting.iter().position(|job| Arc::ptr_eq(&job.ticket, ticket));
+        let job = place.and_then(|place| gathering.waiting.remove(place));
+        // What it was told while the closure waited can only have been to lead.
+        if job.is_some() && (leads || ticket.take().is_some()) {
+            match gathering.waiting.front() {
+                Some(next) => next.ticket.give(Told::Lead),
+                None => gathering.has_leader = false,
+            }
+        }
+        // The closure is dropped at the very end: what it owns may do anything then, even come here again.
+        drop(gathering);
+        job.is_some()
+    }
+
     /// Sends away all who wait.
     fn give_up(&self, error: &Error) {
         let mut gathering = self.gathering();
         gathering.has_leader = false;
         let jobs = std::mem::take(&mut gathering.waiting);
-        // Closures are dropped at the very end: what they own may do anything then, even come here again.
+        // As above.
         drop(gathering);
         jobs.iter().for_each(|job| job.ticket.give(Told::Settled(Err(error.duplicate()))));
     }

@@ -4,6 +4,7 @@
 //! slot (I4), so a power cut at any line leaves one of the two whole. Until the meta is written an error undoes
 //! everything; from then on it stops the writer (I6).
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -87,8 +88,8 @@ pub(super) fn commit(txn: &mut WriteTxn, durability: Durability) -> Result<TxnId
 
 /// Packs the trees of the buckets.
 pub(super) fn pack_buckets(txn: &mut WriteTxn) -> Result<()> {
-    changed(txn).into_iter().try_for_each(|i| {
-        let bucket = &mut txn.buckets[i];
+    txn.open.changed().into_iter().try_for_each(|i| {
+        let bucket = &mut txn.open[i];
         bucket.finger.forget();
         pack::pack(&mut bucket.tree, &mut txn.pages)
     })
@@ -103,7 +104,7 @@ pub(super) fn spill(txn: &mut WriteTxn) -> Result<()> {
     pages.extend_store(0)?;
     pages.is_torn = true;
     let mut marks = std::mem::take(&mut pages.marks);
-    for bucket in &mut txn.buckets {
+    for bucket in txn.open.iter_mut() {
         bucket.finger.forget();
         numbering.number(pages.dirty_mut(), &mut bucket.tree);
     }
@@ -125,7 +126,7 @@ pub(super) fn spill(txn: &mut WriteTxn) -> Result<()> {
 /// Writes out a row of what sorted input has filled and left behind at the end of a bucket, while it is in the processor's cache, and lets go
 /// of its memory. The pages stay the transaction's own, as after [`spill`].
 pub(super) fn write_finished(txn: &mut WriteTxn, index: usize) -> Result<()> {
-    let (bucket, pages) = (&mut txn.buckets[index], &mut txn.pages);
+    let (bucket, pages) = (&mut txn.open[index], &mut txn.pages);
     let finished = bucket.finger.take_finished();
     let Some(mut row) = pages.take_row(finished)? else { return Ok(()) };
     bucket.finger.forget();
@@ -142,41 +143,29 @@ pub(super) fn write_finished(txn: &mut WriteTxn, index: usize) -> Result<()> {
     Ok(())
 }
 
-/// Tells the catalog where the open buckets are, whose pages were just spilled, so that nothing of them needs to be in memory.
-pub(super) fn close_buckets(txn: &mut WriteTxn) -> Result<()> {
-    let changed = changed(txn);
-    record_roots(txn, &changed)?;
-    txn.buckets.clear();
-    Ok(())
-}
-
-/// The buckets that the catalog does not have as they are.
-fn changed(txn: &WriteTxn) -> Vec<usize> {
-    (0..txn.buckets.len()).filter(|&i| txn.buckets[i].tree != txn.buckets[i].recorded).collect()
-}
-
 /// Packs the trees of the buckets, moves pages away from the end of a file that is to shrink, and numbers the dirty pages of all trees; the
 /// catalog comes last, since it holds the roots of the others.
 fn number_all(txn: &mut WriteTxn) -> Result<Vec<(u64, usize)>> {
     pack_buckets(txn)?;
-    let changed = changed(txn);
+    let changed = txn.open.changed();
     // Recorded once for the shape of the catalog, which decides how many pages there are, and once for the roots.
     record_roots(txn, &changed)?;
-    let trees: Vec<Tree> = changed.iter().map(|&i| txn.buckets[i].tree).chain([txn.catalog]).collect();
+    let trees: Vec<Tree> = changed.iter().map(|&i| txn.open[i].tree).chain([txn.catalog]).collect();
     shrink::move_tail(&mut txn.pages, &trees)?;
     let mut numbering = Numbering::new(&mut txn.pages, &trees)?;
     txn.pages.give_back_tail();
     for &i in &changed {
-        numbering.number(txn.pages.dirty_mut(), &mut txn.buckets[i].tree);
+        numbering.number(txn.pages.dirty_mut(), &mut txn.open[i].tree);
     }
     record_roots(txn, &changed)?;
     numbering.number(txn.pages.dirty_mut(), &mut txn.catalog);
     Ok(numbering.finish())
 }
 
-fn record_roots(txn: &mut WriteTxn, changed: &[usize]) -> Result<()> {
+/// Tells the catalog what the trees of these open buckets are.
+pub(super) fn record_roots(txn: &mut WriteTxn, changed: &[usize]) -> Result<()> {
     for &i in changed {
-        let (name, tree) = (txn.buckets[i].name.clone(), txn.buckets[i].tree);
+        let (name, tree) = (Arc::clone(&txn.open[i].name), txn.open[i].tree);
         txn.record(&name, tree)?;
     }
     Ok(())

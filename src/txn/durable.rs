@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::Shared;
+use super::seat::{LOOK, WaitFor};
 use crate::error::{Error, Result};
 use crate::page::TxnId;
 
@@ -59,15 +60,16 @@ impl Shared {
         if id > newest {
             return Err(Error::NotCommitted { id: id.get(), newest: newest.get() });
         }
+        // Whoever leads waits for the writer's seat.
+        let mut watch = self.writer.watch();
         while self.durable.id() < id {
-            // Whoever leads waits for the writer's seat.
-            if self.is_writing() {
+            if watch.waits_for_itself() {
                 return Err(Error::WriteTxnOpen);
             }
             let has_leader = self.durable.has_leader();
             if *has_leader {
                 // A sync that began before this commit may not count for it: then the loop goes round.
-                drop(self.durable.leader_left.wait(has_leader));
+                drop(self.durable.leader_left.wait_timeout(has_leader, LOOK));
             } else {
                 self.lead(has_leader)?;
             }
@@ -79,6 +81,6 @@ impl Shared {
         *has_leader = true;
         drop(has_leader);
         let _leader = Leader { durable: &self.durable };
-        self.sync()
+        self.sync(WaitFor::Another)
     }
 }

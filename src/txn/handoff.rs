@@ -1,6 +1,7 @@
 //! What one thread hands to another, which waits for it: the writer to the next who wants it, to a member of a batch what became of it.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 pub(super) struct Handoff<T> {
     value: Mutex<Option<T>>,
@@ -26,12 +27,18 @@ impl<T> Handoff<T> {
 
     /// Waits to be given a value.
     pub(super) fn wait(&self) -> T {
-        let mut value = self.value();
-        loop {
-            match value.take() {
-                Some(value) => return value,
-                None => value = self.has_come.wait(value).unwrap_or_else(PoisonError::into_inner),
-            }
-        }
+        let value = self.has_come.wait_while(self.value(), |value| value.is_none());
+        value.unwrap_or_else(PoisonError::into_inner).take().expect("waited for")
+    }
+
+    /// The value, if there is one already.
+    pub(super) fn take(&self) -> Option<T> {
+        self.value().take()
+    }
+
+    /// Waits so long at most.
+    pub(super) fn wait_for(&self, time: Duration) -> Option<T> {
+        let waited = self.has_come.wait_timeout_while(self.value(), time, |value| value.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.take()
     }
 }

@@ -20,6 +20,7 @@ mod free_pages;
 mod handoff;
 pub(crate) mod labels;
 mod numbering;
+mod open_buckets;
 mod page_set;
 mod pending;
 mod pieces;
@@ -38,7 +39,6 @@ mod zone;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use batch::Batches;
@@ -49,7 +49,7 @@ use pending::HeldPages;
 use pieces::Pieces;
 use readers::Readers;
 use recover::PassedOver;
-use seat::{Seat, WriterLock};
+use seat::{Lent, Seat, WaitFor, WriterLock};
 use space::Space;
 
 use crate::disk::SECTOR_LEN;
@@ -85,8 +85,8 @@ pub(crate) struct Shared {
     pub(crate) batches: Batches,
     failed: AtomicBool,
     pub(crate) counters: Counters,
-    /// As of the last commit; `None` until the free space was loaded.
-    figures: Mutex<Option<Figures>>,
+    /// As of the last commit.
+    figures: Mutex<Figures>,
     fork_guard: ForkGuard,
     /// The snapshot that was found at open: whatever was born later was born here.
     opened: TxnId,
@@ -119,7 +119,8 @@ pub(crate) struct Figures {
     pub(crate) durable: TxnId,
     /// Its meta, which tells of its free space.
     pub(crate) meta: Arc<Meta>,
-    pub(crate) free_pages: u64,
+    /// `None` until somebody has counted them, or the first write has loaded the free space.
+    pub(crate) free_pages: Option<u64>,
     pub(crate) pinned: BTreeMap<TxnId, PinFigures>,
 }
 
@@ -138,9 +139,6 @@ pub(crate) struct Counters {
     pub(crate) syncs: AtomicU64,
     pub(crate) bytes_written: AtomicU64,
 }
-
-/// How often one who waits for the space to be loaded looks again.
-const LOAD_POLL: Duration = Duration::from_millis(1);
 
 /// The least address space that a map takes, so that small databases grow without a remap. Unit tests are to see remaps.
 const RESERVE_MIN: u64 = if cfg!(test) { 1 << 20 } else { 1 << 30 };
@@ -179,7 +177,7 @@ impl Shared {
             durable: Durable::new(recovered_durable),
             failed: AtomicBool::new(false),
             counters: Counters::default(),
-            figures: Mutex::new(None),
+            figures: Mutex::new(writer.first_figures()),
             opened: fields.txn,
             passed_over,
             fork_guard: ForkGuard::new().map_err(Error::io("preparing for a fork"))?,
@@ -297,19 +295,19 @@ impl Shared {
         Error::Io { doing, source }
     }
 
-    /// Takes the writer's seat: waits for it, or answers `None` if it is taken.
-    pub(crate) fn lock_writer(&self, wait: bool) -> Result<Option<Seat<'_>>> {
+    /// Takes the writer's seat; `None` if it is taken and nobody is to be waited for.
+    pub(crate) fn lock_writer(&self, wait_for: WaitFor) -> Result<Option<Seat<'_>>> {
         self.check_writing_process()?;
         if self.options.read_only {
             return Err(Error::ReadOnly);
         }
-        let Some(seat) = self.writer.lock(wait) else { return Ok(None) };
+        let Some(seat) = self.writer.lock(wait_for)? else { return Ok(None) };
         if self.failed.load(Ordering::Acquire) { Err(Error::Failed) } else { Ok(Some(seat)) }
     }
 
-    /// Whether the write transaction that is running began in this thread.
-    fn is_writing(&self) -> bool {
-        self.writer.is_held_here()
+    /// A closure that has the write transaction runs on this thread's stack for as long as what this returns lives.
+    pub(crate) fn lend_writer(&self) -> Lent<'_> {
+        self.writer.lend()
     }
 
     pub(crate) fn unlock_writer(&self, writer: Box<Writer>) {
@@ -328,47 +326,40 @@ impl Shared {
         pins
     }
 
+    fn figures_mut(&self) -> MutexGuard<'_, Figures> {
+        // Nothing panics while it is held.
+        self.figures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Figures as of the last commit.
-    pub(crate) fn figures(&self) -> Result<Figures> {
-        self.known_or(Figures::clone, |writer| writer.first_figures(self))
+    pub(crate) fn figures(&self) -> Figures {
+        self.figures_mut().clone()
     }
 
-    /// The meta of the current snapshot.
-    pub(crate) fn meta(&self) -> Result<Arc<Meta>> {
-        self.known_or(|figures| Arc::clone(&figures.meta), |writer| Ok(Arc::new((*writer.meta).clone())))
+    /// The meta of the last commit.
+    pub(crate) fn meta(&self) -> Arc<Meta> {
+        Arc::clone(&self.figures_mut().meta)
     }
 
-    /// What the figures say, or, before the first write, the writer's own state. Waits for no transaction: one that has the seat while
-    /// nothing is known is about to load the space, which leaves the figures.
-    fn known_or<T>(&self, known: impl Fn(&Figures) -> T, own: impl FnOnce(&Writer) -> Result<T>) -> Result<T> {
-        let known = || self.figures.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(&known);
-        loop {
-            if let Some(known) = known() {
-                return Ok(known);
-            }
-            self.check_process()?;
-            let Some(seat) = self.writer.lock(false) else {
-                thread::sleep(LOAD_POLL);
-                continue;
-            };
-            // Nobody has come and gone meanwhile.
-            if known().is_none() {
-                return own(&seat);
-            }
+    /// How many pages are free in the snapshot of `txn`, for one who had to count them.
+    pub(crate) fn set_free_pages(&self, txn: TxnId, count: u64) {
+        let mut figures = self.figures_mut();
+        if figures.txn == txn {
+            figures.free_pages.get_or_insert(count);
         }
     }
 
     /// The pages that are pending in the snapshot of `txn`: `None` if that is no longer the current one. While a write transaction
     /// runs, they are not to be known, and there are none.
     pub(crate) fn pending(&self, txn: TxnId) -> Option<Vec<Extent>> {
-        let Some(seat) = self.writer.lock(false) else { return Some(Vec::new()) };
+        let Ok(Some(seat)) = self.writer.lock(WaitFor::Nobody) else { return Some(Vec::new()) };
         let is_current = seat.meta.txn() == txn;
         is_current.then(|| seat.space.as_ref().map_or_else(Vec::new, |space| space.pending.extents().collect()))
     }
 
     /// Makes everything committed durable.
-    pub(crate) fn sync(&self) -> Result<()> {
-        let Some(mut writer) = self.lock_writer(true)? else { return Ok(()) };
+    pub(crate) fn sync(&self, wait_for: WaitFor) -> Result<()> {
+        let Some(mut writer) = self.lock_writer(wait_for)? else { return Ok(()) };
         writer.prepare(self)?;
         writer.make_durable(self)
     }
@@ -386,7 +377,7 @@ impl Drop for Shared {
 
 impl Shared {
     fn close(&self) -> Result<()> {
-        match self.writer.lock(false) {
+        match self.writer.lock(WaitFor::Nobody)? {
             Some(mut writer) if writer.space.is_some() => {
                 writer.make_durable(self)?;
                 writer.seal(self)
@@ -522,8 +513,8 @@ impl Writer {
         let Some(space) = &mut self.space else { return };
         let mut changed = space.pending.take_changed();
         changed.insert(self.meta.txn());
-        let mut known = shared.figures.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut pinned = known.take().map(|figures| figures.pinned).unwrap_or_default();
+        let mut known = shared.figures_mut();
+        let mut pinned = std::mem::take(&mut known.pinned);
         for txn in changed {
             let held = space.pending.held_by(txn);
             match self.history.get(&txn) {
@@ -531,11 +522,11 @@ impl Writer {
                 committed => pinned.insert(txn, PinFigures { committed: committed.map(|it| it.at), held }),
             };
         }
-        let free_pages = space.free_page_count();
-        *known = Some(self.figures(free_pages, pinned));
+        let free_pages = Some(space.free_page_count());
+        *known = self.figures(free_pages, pinned);
     }
 
-    fn figures(&self, free_pages: u64, pinned: BTreeMap<TxnId, PinFigures>) -> Figures {
+    fn figures(&self, free_pages: Option<u64>, pinned: BTreeMap<TxnId, PinFigures>) -> Figures {
         Figures {
             txn: self.meta.txn(),
             durable: self.durable,
@@ -545,11 +536,10 @@ impl Writer {
         }
     }
 
-    /// The figures before the first write.
-    fn first_figures(&self, shared: &Shared) -> Result<Figures> {
+    /// What is known before the free space is loaded.
+    fn first_figures(&self) -> Figures {
         let found = |committed: &Committed| PinFigures { committed: Some(committed.at), held: HeldPages::default() };
-        let pinned = self.history.iter().map(|(&txn, committed)| (txn, found(committed))).collect();
-        Ok(self.figures(self.load_space(shared)?.free_page_count(), pinned))
+        self.figures(None, self.history.iter().map(|(&txn, committed)| (txn, found(committed))).collect())
     }
 
     /// Frees what waited for snapshots that are no longer pinned.
@@ -764,10 +754,9 @@ pub(crate) fn random_id() -> [u8; 16] {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Mutex, mpsc};
-    use std::time::Duration;
+    use std::sync::Mutex;
 
-    use super::{Shared, empty_database};
+    use super::{Shared, WaitFor, empty_database};
     use crate::disk::MemoryStore;
     use crate::{Database, Options, ReadTxn};
 
@@ -829,23 +818,22 @@ mod tests {
             assert!(db.check().unwrap().is_ok());
         }
     }
-    /// The first transaction has the seat and is not ready yet when someone asks for figures: they come when it is, not when it ends.
+
+    /// The first transaction has the seat and is not ready yet when someone asks: what is known is told at once.
     #[test]
     fn figures_wait_for_no_transaction() {
         let disk = MemoryStore::new().open().unwrap();
         disk.create(&empty_database(4096)).unwrap();
         let shared = Shared::open(Box::new(disk), &Options::new()).unwrap();
-        let mut seat = shared.lock_writer(true).unwrap().unwrap();
-        std::thread::scope(|scope| {
-            let (sender, receiver) = mpsc::channel();
-            let shared = &shared;
-            scope.spawn(move || sender.send((shared.figures().unwrap().txn, shared.meta().unwrap().txn())));
-            let early = receiver.recv_timeout(Duration::from_millis(50));
-            seat.prepare(shared).unwrap();
-            let known = receiver.recv_timeout(Duration::from_secs(10));
-            let txn = seat.meta.txn();
-            drop(seat);
-            assert_eq!((early.ok(), known.ok()), (None, Some((txn, txn))));
-        });
+        let mut seat = shared.lock_writer(WaitFor::Anybody).unwrap().unwrap();
+        let txn = seat.meta.txn();
+        let known = || (shared.figures().txn, shared.meta().txn(), shared.figures().free_pages);
+        assert_eq!(known(), (txn, txn, None));
+        seat.prepare(&shared).unwrap();
+        let (.., free_pages) = known();
+        assert!(free_pages.is_some_and(|count| count > 0));
+        // Who has counted them in the meantime comes too late, or has counted those of another snapshot.
+        shared.set_free_pages(txn, 1);
+        assert_eq!(known(), (txn, txn, free_pages));
     }
 }

@@ -2,21 +2,25 @@
 //!
 //! A savepoint is to a transaction what a snapshot is to a database: the roots of its trees, and the promise that no page below them
 //! changes. The dirty pages of that moment are *frozen*: like a clean page, a frozen one is copied when it is to change, and what it
-//! is replaced by is the transaction's own. So to take a savepoint costs a copy of the roots of the open buckets, and to go back or
-//! to let go of one costs what has changed since.
+//! is replaced by is the transaction's own. The roots of buckets are kept when they are about to change for the first time since. So
+//! to take a savepoint costs next to nothing, and to go back or to let go of one costs what has changed since.
 //!
 //! Savepoints form a stack. Whoever lets go of a page asks the one on top:
 //! - A1: a page that came about after the newest savepoint is seen by none, and is let go of at once.
 //! - A2: any other page of the transaction is seen by the newest, and waits in `deferred` until that is released.
 //! - A3: pages of the database's snapshot are freed as ever, and found again by the length that `freed` had.
 //!
+//! Nor is what a bucket's name meant kept anywhere but by the newest savepoint before it changed: an older one has it from there.
+//!
 //! When dirty pages are spilled, those of the savepoints are, too; a page that several of them share is written once.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::extents::ExtentSet;
-use super::write::{OpenBucket, WritePages, WriteTxn};
+use super::open_buckets::OpenBucket;
+use super::write::{WritePages, WriteTxn};
 use crate::error::{Error, Result};
 use crate::page::PageNo;
 use crate::page::space_log::Extent;
@@ -36,9 +40,9 @@ pub struct Savepoint {
 pub(super) struct Mark {
     serial: u64,
     catalog: Tree,
-    /// Without their fingers.
-    buckets: Vec<OpenBucket>,
-    names: HashMap<String, usize>,
+    /// What was open as it was then, by the names that mean something else since; `None` for one that was not. In order, since the same
+    /// operations are to make the same file.
+    kept: BTreeMap<Arc<str>, Option<Kept>>,
     /// What was taken since, until the next savepoint.
     taken: ExtentSet,
     /// The lengths of lists that only grow while the savepoint is there.
@@ -47,6 +51,13 @@ pub(super) struct Mark {
     deferred_len: usize,
     page_count: u64,
     has_put: bool,
+}
+
+/// An open bucket as a savepoint sees it.
+#[derive(Clone, Copy)]
+pub(super) struct Kept {
+    pub(super) tree: Tree,
+    pub(super) recorded: Tree,
 }
 
 /// Pages that the transaction has let go of and a savepoint sees: a dirty one, or some in the file.
@@ -72,16 +83,30 @@ impl Marks {
         self.marks.is_empty()
     }
 
-    fn serial(&self) -> u64 {
+    /// That of the newest savepoint; 0 if there is none.
+    #[inline]
+    pub(super) fn serial(&self) -> u64 {
         self.marks.last().map_or(0, |mark| mark.serial)
     }
 
     /// The trees as they were at each savepoint.
     pub(super) fn trees(&mut self) -> impl Iterator<Item = &mut Tree> {
         self.marks.iter_mut().flat_map(|mark| {
-            let buckets = mark.buckets.iter_mut().map(|bucket| &mut bucket.tree);
+            let buckets = mark.kept.values_mut().flatten().map(|kept| &mut kept.tree);
             buckets.chain([&mut mark.catalog])
         })
+    }
+
+    /// A bucket's name is about to mean something else than this.
+    pub(super) fn keep(&mut self, name: Arc<str>, kept: Option<Kept>) {
+        if let Some(newest) = self.marks.last_mut() {
+            newest.kept.entry(name).or_insert(kept);
+        }
+    }
+
+    /// What mark `at` and later ones have kept, the newest first: so what a name meant at `at` comes last.
+    fn take_kept(&mut self, at: usize) -> Vec<(Arc<str>, Option<Kept>)> {
+        self.marks[at..].iter_mut().rev().flat_map(|mark| std::mem::take(&mut mark.kept)).collect()
     }
 
     /// The transaction takes pages of the file.
@@ -123,12 +148,11 @@ impl Marks {
 }
 
 impl WritePages {
-    fn mark(&mut self, serial: u64, catalog: Tree, buckets: Vec<OpenBucket>, names: HashMap<String, usize>) {
+    fn mark(&mut self, serial: u64, catalog: Tree) {
         let mark = Mark {
             serial,
             catalog,
-            buckets,
-            names,
+            kept: BTreeMap::new(),
             taken: ExtentSet::default(),
             freed_len: self.freed.len(),
             claimed_len: self.dirty().claimed_len(),
@@ -172,8 +196,10 @@ impl WritePages {
         let Some(mark) = self.marks.marks.get(at) else { return };
         let waiting = self.marks.deferred.split_off(mark.deferred_len);
         let later = self.marks.marks.split_off(at);
-        let taken_since = later.iter().flat_map(|mark| mark.taken.iter());
-        taken_since.for_each(|extent| self.marks.take(extent));
+        for mark in later {
+            mark.taken.iter().for_each(|extent| self.marks.take(extent));
+            mark.kept.into_iter().for_each(|(name, kept)| self.marks.keep(name, kept));
+        }
         let serial = self.marks.serial();
         self.dirty_mut().freeze(serial);
         let claimed_len = self.marks.marks.last().map_or(0, |mark| mark.claimed_len);
@@ -190,8 +216,8 @@ impl WritePages {
 impl WriteTxn {
     /// Marks the present state, to go back to it with [`WriteTxn::rollback_to`]. Savepoints nest to any depth.
     ///
-    /// Costs a copy of the roots of the buckets that are open for writing. While it is there, a page that changes is kept as it was,
-    /// once for each savepoint that sees it; beyond [`crate::Options::dirty_limit`] such pages lie in the file.
+    /// Costs next to nothing. While it is there, a page that changes is kept as it was, once for each savepoint that sees it; beyond
+    /// [`crate::Options::dirty_limit`] such pages lie in the file. For each bucket that changes, some hundred bytes are kept in memory.
     ///
     /// ```
     /// # let db = folio::Database::in_memory()?;
@@ -210,16 +236,14 @@ impl WriteTxn {
     ///
     /// [`Error::Broken`] if an earlier call on this transaction failed half way.
     pub fn savepoint(&mut self) -> Result<Savepoint> {
+        self.used();
         if self.is_broken {
             return Err(Error::Broken);
         }
         // Never given out twice, so that one of another transaction is not taken for one of this.
         static SERIALS: AtomicU64 = AtomicU64::new(1);
         let serial = SERIALS.fetch_add(1, Ordering::Relaxed);
-        let mut buckets = self.buckets.clone();
-        buckets.iter_mut().for_each(|bucket| bucket.finger = Finger::NONE);
-        let names = self.names.clone();
-        self.pages.mark(serial, self.catalog, buckets, names);
+        self.pages.mark(serial, self.catalog);
         Ok(Savepoint { serial })
     }
 
@@ -231,16 +255,20 @@ impl WriteTxn {
     /// [`Error::NoSavepoint`] if it was released, if the transaction went back to an earlier one, or if it is another transaction's.
     /// [`Error::Broken`] if writing changed pages to the file has failed: then there is no way back but to drop the transaction.
     pub fn rollback_to(&mut self, savepoint: &Savepoint) -> Result<()> {
+        self.used();
         let at = self.pages.marks.find(savepoint)?;
         if self.pages.is_torn {
             return Err(Error::Broken);
         }
+        for (name, kept) in self.pages.marks.take_kept(at) {
+            self.open.remove(&name);
+            if let Some(Kept { tree, recorded }) = kept {
+                self.open.add(OpenBucket { name, tree, recorded, finger: Finger::NONE, kept_by: 0 });
+            }
+        }
         self.pages.undo_to(at);
-        let mark = &self.pages.marks.marks[at];
-        self.catalog = mark.catalog;
+        self.catalog = self.pages.marks.marks[at].catalog;
         self.catalog_finger = Finger::NONE;
-        self.buckets.clone_from(&mark.buckets);
-        self.names.clone_from(&mark.names);
         self.is_broken = false;
         Ok(())
     }
@@ -251,6 +279,7 @@ impl WriteTxn {
     ///
     /// [`Error::NoSavepoint`], as [`WriteTxn::rollback_to`].
     pub fn release(&mut self, savepoint: Savepoint) -> Result<()> {
+        self.used();
         let at = self.pages.marks.find(&savepoint)?;
         self.pages.release_from(at);
         Ok(())
@@ -279,8 +308,11 @@ impl WriteTxn {
     /// transaction is good for nothing but to go back to an earlier savepoint or to be dropped.
     pub fn nested<T>(&mut self, f: impl FnOnce(&mut WriteTxn) -> Result<T>) -> Result<T> {
         let savepoint = self.savepoint()?;
+        let shared = Arc::clone(&self.pages.shared);
         let mut inner = Nested { txn: self, savepoint: Some(savepoint) };
+        let lent = shared.lend_writer();
         let done = f(inner.txn)?;
+        drop(lent);
         if inner.txn.is_broken {
             return Err(Error::Broken);
         }

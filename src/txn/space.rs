@@ -90,8 +90,13 @@ pub(crate) trait LogSpace {
 }
 
 impl Space {
-    /// Replays log and meta. Everything that is not in use is free: at open nothing older is pinned.
-    pub(crate) fn load<'p>(meta: &Meta, pages: impl Pages<'p>) -> Result<Space> {
+    /// How many pages are free where nothing older is pinned.
+    pub(crate) fn count_free<'p>(meta: &Meta, pages: impl Pages<'p>) -> Result<u64> {
+        Ok(Space::replay(meta, pages)?.0.page_count())
+    }
+
+    /// Replays log and meta: the pages that are not in use, and those of the log, oldest first.
+    fn replay<'p>(meta: &Meta, pages: impl Pages<'p>) -> Result<(ExtentSet, VecDeque<LogPageInfo>)> {
         let fields = meta.fields();
         let mut log = VecDeque::new();
         let mut chain = Vec::new();
@@ -124,14 +129,21 @@ impl Space {
         if !sound {
             return Err(Error::Corrupt { page: 0, what: "a free page outside the file" });
         }
+        Ok((recorded, log))
+    }
+
+    /// What the file says. Everything that is not in use is free: at open nothing older is pinned.
+    pub(crate) fn load<'p>(meta: &Meta, pages: impl Pages<'p>) -> Result<Space> {
+        let (recorded, log) = Space::replay(meta, pages)?;
+        let page_count = meta.fields().page_count;
         let mut space = Space {
-            free: FreePages::with_capacity(fields.page_count).ok_or_else(no_memory)?,
+            free: FreePages::with_capacity(page_count).ok_or_else(no_memory)?,
             beside: ExtentSet::default(),
             zone: Zone::default(),
             pending: Pending::default(),
-            inline: inline.to_vec(),
+            inline: meta.space_words().to_vec(),
             log,
-            recorded: PageSet::with_capacity(fields.page_count).ok_or_else(no_memory)?,
+            recorded: PageSet::with_capacity(page_count).ok_or_else(no_memory)?,
         };
         for extent in recorded.iter() {
             space.give(extent);

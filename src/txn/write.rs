@@ -1,6 +1,5 @@
 //! Write transactions: a snapshot and the dirty pages above it.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,9 +7,11 @@ use std::sync::atomic::Ordering;
 use super::commit;
 use super::dirty::DirtyPages;
 use super::extents::ExtentSet;
+use super::open_buckets::{OpenBucket, OpenBuckets};
 use super::pending::Freed;
 use super::pieces::{LARGE_LEN, Pieces};
-use super::savepoint::{Deferred, Marks};
+use super::savepoint::{Deferred, Kept, Marks};
+use super::seat::WaitFor;
 use super::space::{LogSpace, Space};
 use super::written::Written;
 use super::zone::{self, Zone};
@@ -30,9 +31,6 @@ const FULL_RESERVE: u64 = 24;
 /// The part of a file, without what is pinned, that may be free before scattered pages are taken again.
 const SLACK: u64 = 8;
 
-/// How many buckets a transaction keeps open; it closes them all when there are more.
-const OPEN_MAX: usize = 1024;
-
 /// How many bytes are written before the disk is told to begin with them. On a virtual disk that took a fifth off a commit of a thousand
 /// scattered puts, and a sixth off one of 32; four times as much, or a quarter, is about as good.
 const BEGIN_LEN: usize = 64 << 10;
@@ -47,22 +45,12 @@ pub struct WriteTxn {
     pub(super) pages: WritePages,
     pub(super) catalog: Tree,
     pub(super) catalog_finger: Finger,
-    pub(super) buckets: Vec<OpenBucket>,
-    /// Where in `buckets` a name is. A bucket that was dropped keeps its place, under no name.
-    pub(super) names: HashMap<String, usize>,
+    pub(super) open: OpenBuckets,
+    /// The most dirty pages beside the open buckets.
+    dirty_max: usize,
     /// That of `commit`.
     durability: Durability,
     pub(super) is_broken: bool,
-}
-
-/// A bucket that the transaction has opened for writing.
-#[derive(Clone)]
-pub(crate) struct OpenBucket {
-    pub(super) name: String,
-    pub(crate) tree: Tree,
-    /// The tree as the catalog has it.
-    pub(super) recorded: Tree,
-    pub(crate) finger: Finger,
 }
 
 /// The pages of a write transaction: the snapshot's, and its own dirty ones.
@@ -91,8 +79,8 @@ pub(crate) struct WritePages {
 }
 
 impl WriteTxn {
-    pub(crate) fn begin(shared: &Arc<Shared>, wait: bool, durability: Durability) -> Result<Option<WriteTxn>> {
-        let Some(mut writer) = shared.lock_writer(wait)? else { return Ok(None) };
+    pub(crate) fn begin(shared: &Arc<Shared>, wait_for: WaitFor, durability: Durability) -> Result<Option<WriteTxn>> {
+        let Some(mut writer) = shared.lock_writer(wait_for)? else { return Ok(None) };
         writer.prepare(shared)?;
         let catalog = Tree::from_record(&writer.meta.catalog, 0)?;
         // Readers may have left since the last commit.
@@ -117,9 +105,15 @@ impl WriteTxn {
             has_put: false,
             is_committed: false,
         };
-        let catalog_finger = Finger::NONE;
-        let (buckets, names) = (Vec::new(), HashMap::new());
-        Ok(Some(WriteTxn { pages, catalog, catalog_finger, buckets, names, durability, is_broken: false }))
+        Ok(Some(WriteTxn {
+            dirty_max: shared.options.dirty_page_max,
+            pages,
+            catalog,
+            catalog_finger: Finger::NONE,
+            open: OpenBuckets::default(),
+            durability,
+            is_broken: false,
+        }))
     }
 
     /// The id that the snapshot will have when this commits. If it does not, the next transaction has the same id.
@@ -134,8 +128,8 @@ impl WriteTxn {
     /// [`Error::Corrupt`] if the catalog is damaged.
     pub fn bucket(&self, name: &str) -> Result<Option<Bucket<'_>>> {
         self.pages.shared.check_process()?;
-        match self.names.get(name) {
-            Some(&index) => Ok(Some(Bucket::new(self.pages.view(), self.buckets[index].tree))),
+        match self.open.place(name) {
+            Some(place) => Ok(Some(Bucket::new(self.pages.view(), self.open[place].tree))),
             None => bucket::open_bucket(self.pages.view(), self.catalog, name),
         }
     }
@@ -165,33 +159,73 @@ impl WriteTxn {
     /// cannot be read or changed.
     pub fn bucket_mut(&mut self, name: &str) -> Result<BucketMut<'_>> {
         self.pages.shared.check_process()?;
+        self.used();
         bucket::check_name(name)?;
-        let index = match self.names.get(name) {
-            Some(&index) => index,
-            None => self.open(name)?,
+        let place = match self.open.place(name) {
+            Some(place) => place,
+            None => self.open_bucket(name)?,
         };
-        Ok(BucketMut::new(self, index))
+        self.keep(place);
+        Ok(BucketMut::new(self, place))
     }
 
-    fn open(&mut self, name: &str) -> Result<usize> {
-        if self.buckets.len() >= OPEN_MAX {
-            self.pages.shared.check_writing_process()?;
-            self.change(commit::spill)?;
-            commit::close_buckets(self)?;
-            self.names.clear();
+    /// This thread has the transaction.
+    #[inline]
+    pub(super) fn used(&self) {
+        self.pages.shared.writer.used();
+    }
+
+    fn open_bucket(&mut self, name: &str) -> Result<usize> {
+        let limit = self.pages.shared.options.dirty_limit;
+        if self.open.memory_len() > limit / 2 {
+            self.close_buckets()?;
         }
         let tree = match bucket::find(self.pages.view(), self.catalog, name)? {
             Some(tree) => tree,
             None => {
                 self.make_room()?;
                 self.check_room(0)?;
+                self.pages.marks.keep(name.into(), None);
                 self.record(name, Tree::EMPTY)?;
                 Tree::EMPTY
             }
         };
-        self.names.insert(name.to_string(), self.buckets.len());
-        self.buckets.push(OpenBucket { name: name.to_string(), tree, recorded: tree, finger: Finger::NONE });
-        Ok(self.buckets.len() - 1)
+        let finger = Finger::NONE;
+        let place = self.open.add(OpenBucket { name: name.into(), tree, recorded: tree, finger, kept_by: 0 });
+        self.share_limit();
+        Ok(place)
+    }
+
+    /// Closes the buckets that the catalog has as they are; if the others take a quarter of the limit, all, whose dirty pages are
+    /// written out for that.
+    fn close_buckets(&mut self) -> Result<()> {
+        self.open.close_unchanged();
+        if self.open.memory_len() > self.pages.shared.options.dirty_limit / 4 {
+            self.pages.shared.check_writing_process()?;
+            self.change(commit::spill)?;
+            (0..self.open.len()).for_each(|place| self.keep(place));
+            commit::record_roots(self, &self.open.changed())?;
+            self.open = OpenBuckets::default();
+        }
+        self.share_limit();
+        Ok(())
+    }
+
+    /// What the open buckets take, the dirty pages may not. Half of the limit is theirs in any case.
+    fn share_limit(&mut self) {
+        let limit = self.pages.shared.options.dirty_page_max;
+        self.dirty_max = limit - (self.open.memory_len() / self.pages.page_len()).min(limit / 2);
+    }
+
+    /// An open bucket is about to change: the newest savepoint keeps it as it is, if it has not kept it before.
+    #[inline]
+    fn keep(&mut self, place: usize) {
+        let (bucket, serial) = (&mut self.open[place], self.pages.marks.serial());
+        if bucket.kept_by < serial {
+            bucket.kept_by = serial;
+            let kept = Kept { tree: bucket.tree, recorded: bucket.recorded };
+            self.pages.marks.keep(Arc::clone(&bucket.name), Some(kept));
+        }
     }
 
     /// Sets what the catalog says of a bucket.
@@ -210,23 +244,21 @@ impl WriteTxn {
     ///
     /// [`Error::Corrupt`] or [`Error::Io`] if a page cannot be read.
     pub fn drop_bucket(&mut self, name: &str) -> Result<bool> {
+        self.used();
         self.make_room()?;
-        let open = self.names.get(name).copied();
+        let open = self.open.place(name);
         let tree = match open {
-            Some(index) => Some(self.buckets[index].tree),
+            Some(place) => Some(self.open[place].tree),
             None => bucket::find(self.pages.view(), self.catalog, name)?,
         };
         let Some(mut tree) = tree else { return Ok(false) };
+        open.into_iter().for_each(|place| self.keep(place));
         self.change(|txn| {
             let mut finger = Finger::NONE;
             delete::clear(&mut tree, &mut txn.pages, &mut finger)?;
             delete::delete(&mut txn.catalog, &mut txn.pages, &mut txn.catalog_finger, name.as_bytes())
         })?;
-        if let Some(index) = open {
-            self.names.remove(name);
-            self.buckets[index].tree = Tree::EMPTY;
-            self.buckets[index].recorded = Tree::EMPTY;
-        }
+        self.open.remove(name);
         Ok(true)
     }
 
@@ -237,6 +269,7 @@ impl WriteTxn {
     /// [`Error::BucketExists`] if there is a bucket named `to`; [`Error::BucketName`] if `to` is empty or too long;
     /// [`Error::Corrupt`] or [`Error::Io`] if the catalog cannot be read or changed.
     pub fn rename_bucket(&mut self, from: &str, to: &str) -> Result<bool> {
+        self.used();
         bucket::check_name(to)?;
         if self.bucket(from)?.is_none() {
             return Ok(false);
@@ -247,16 +280,18 @@ impl WriteTxn {
         if self.bucket(to)?.is_some() {
             return Err(Error::BucketExists { name: to.to_string() });
         }
-        let index = match self.names.get(from) {
-            Some(&index) => index,
-            None => self.open(from)?,
+        let place = match self.open.place(from) {
+            Some(place) => place,
+            None => self.open_bucket(from)?,
         };
+        self.keep(place);
+        self.pages.marks.keep(to.into(), None);
+        let recorded = self.open[place].recorded;
         self.change(|txn| delete::delete(&mut txn.catalog, &mut txn.pages, &mut txn.catalog_finger, from.as_bytes()))?;
-        let recorded = self.buckets[index].recorded;
         self.record(to, recorded)?;
-        self.buckets[index].name = to.to_string();
-        self.names.remove(from);
-        self.names.insert(to.to_string(), index);
+        if let Some(bucket) = self.open.remove(from) {
+            self.open.add(OpenBucket { name: to.into(), ..bucket });
+        }
         Ok(true)
     }
 
@@ -291,6 +326,7 @@ impl WriteTxn {
     ///
     /// As [`WriteTxn::commit`].
     pub fn commit_with(mut self, durability: Durability) -> Result<TxnId> {
+        self.used();
         if self.is_broken {
             return Err(Error::Broken);
         }
@@ -318,7 +354,7 @@ impl WriteTxn {
     /// Keeps the dirty pages within their limit: packs them, and writes them all out if that is not enough. In the file they stay until
     /// they are changed again.
     pub(crate) fn make_room(&mut self) -> Result<()> {
-        let limit = self.pages.shared.options.dirty_page_max;
+        let limit = self.dirty_max;
         if self.pages.dirty().len() <= limit {
             return Ok(());
         }
@@ -333,7 +369,7 @@ impl WriteTxn {
 
     /// Writes out what sorted input has filled and left behind in a bucket, once that is a row. What a savepoint may see stays.
     pub(crate) fn write_finished(&mut self, index: usize) -> Result<()> {
-        if self.buckets[index].finger.finished() < self.pages.row_len() || !self.pages.marks.is_empty() {
+        if self.open[index].finger.finished() < self.pages.row_len() || !self.pages.marks.is_empty() {
             return Ok(());
         }
         self.pages.shared.check_writing_process()?;
@@ -344,13 +380,15 @@ impl WriteTxn {
         self.pages.page_len()
     }
 
-    pub(crate) fn open_bucket(&self, index: usize) -> &OpenBucket {
-        &self.buckets[index]
+    /// The tree of an open bucket.
+    #[inline]
+    pub(crate) fn tree(&self, index: usize) -> Tree {
+        self.open[index].tree
     }
 
     /// A bucket's tree and finger, and the pages.
     pub(crate) fn parts(&mut self, index: usize) -> (&mut Tree, &mut WritePages, &mut Finger) {
-        let bucket = &mut self.buckets[index];
+        let bucket = &mut self.open[index];
         (&mut bucket.tree, &mut self.pages, &mut bucket.finger)
     }
 
@@ -361,7 +399,7 @@ impl WriteTxn {
     /// Puts an entry behind all others of an open bucket if that needs no page, and so no room. Answers whether it did.
     #[inline]
     pub(crate) fn push(&mut self, index: usize, key: &[u8], value: &[u8]) -> Result<bool> {
-        if !self.buckets[index].finger.is_at_end() {
+        if !self.open[index].finger.is_at_end() {
             return Ok(false);
         }
         self.change(|txn| {

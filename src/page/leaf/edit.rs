@@ -202,7 +202,8 @@ pub(crate) fn replace(page: &mut [u8], i: usize, value: Value<'_>) -> bool {
     let (key, old) = view_entry(page, i);
     let (old_len, new_len) = (old.stored_len(), value.stored_len());
     if is_uniform(page) && old_len == new_len && matches!(value, Value::Inline(_)) {
-        value_mut(page, i).copy_from_slice(value.stored_bytes());
+        let at = view(page).record_at(i).expect("a dirty leaf is well formed") + key.len();
+        page[at..at + new_len].copy_from_slice(value.stored_bytes());
         return true;
     }
     if HEADER_LEN + slotted_len(page) - old_len + new_len > page.len() {
@@ -227,15 +228,6 @@ pub(crate) fn replace(page: &mut [u8], i: usize, value: Value<'_>) -> bool {
         header.flags |= HAS_LARGE;
     }
     true
-}
-
-/// The bytes of the inline value in slot `i`, to be written in place.
-pub(crate) fn value_mut(page: &mut [u8], i: usize) -> &mut [u8] {
-    let (key, value) = view_entry(page, i);
-    let (key_len, value_len) = (key.len(), value.stored_len());
-    let record_at = view(page).record_at(i).expect("a dirty leaf is well formed");
-    let at = record_at + key_len + if is_uniform(page) { 0 } else { VALUE_LEN_LEN };
-    &mut page[at..at + value_len]
 }
 
 /// Rewrites a slotted leaf without dead bytes and with the longest prefix, or as a uniform one if it can be that.
