@@ -20,6 +20,7 @@ use folio::Database;
 use rustyline::error::ReadlineError;
 
 use crate::failure::Failure;
+use crate::input;
 use crate::open;
 use crate::table::counted;
 use prompt::Prompt;
@@ -80,7 +81,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     if io::stdin().is_terminal() && io::stdout().is_terminal() {
         interactive(args, Rc::new(RefCell::new(session)), out)
     } else {
-        script(session, &mut io::stdin().lock(), out)
+        script(session, io::stdin().lock(), out)
     }
 }
 
@@ -112,13 +113,13 @@ fn interactive(args: &Args, session: Rc<RefCell<Session>>, out: &mut impl Write)
     session.borrow_mut().end()
 }
 
-fn script(mut session: Session, input: &mut impl BufRead, out: &mut impl Write) -> Result<(), Failure> {
+fn script(mut session: Session, input: impl BufRead, out: &mut impl Write) -> Result<(), Failure> {
+    let unreadable = |error| Failure::Outside(format!("cannot read the script: {error}"));
+    let mut input = input::unmarked(input).map_err(unreadable)?;
     let mut line = Vec::new();
     for number in 1.. {
         line.clear();
-        let read = input.read_until(b'\n', &mut line);
-        let read = read.map_err(|error| Failure::Outside(format!("cannot read the script: {error}")))?;
-        if read == 0 {
+        if input.read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
             break;
         }
         match session.run(&line, out) {
