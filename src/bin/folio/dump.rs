@@ -8,9 +8,10 @@ use indicatif::ProgressBar;
 
 use crate::failure::Failure;
 use crate::format::{self, CsvWriter, Format, JsonWriter, PortableWriter, Style, TsvWriter, Writer};
+use crate::open::{self, Wait};
 use crate::output::{BUFFER_LEN, Output};
+use crate::progress;
 use crate::text::Form;
-use crate::{open, progress};
 
 /// Write buckets as text that load, mdb_load and other programs read
 #[derive(clap::Args)]
@@ -54,6 +55,8 @@ pub struct Args {
     /// Write this file instead of stdout (-); it is there only when it is whole
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 impl Args {
@@ -86,7 +89,7 @@ impl Args {
 
 pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     args.check()?;
-    let database = open::reading(&args.file)?;
+    let database = open::reading(&args.file, args.wait)?;
     let txn = database.begin_read()?;
     let buckets = selected(&txn, args)?;
     match args.output() {

@@ -10,7 +10,7 @@ use folio::{Durability, Error, Options, WriteTxn};
 use crate::failure::{Failure, tell};
 use crate::format::{Bad, Format, Reader, Record, Step};
 use crate::input::Input;
-use crate::open;
+use crate::open::{self, Wait};
 use crate::table::counted;
 use crate::text::Form;
 
@@ -65,6 +65,8 @@ pub struct Args {
     /// Keep what comes before a malformed line; the exit code is still 2
     #[arg(long)]
     partial: bool,
+    #[command(flatten)]
+    wait: Wait,
     /// The page size of a new database, 4096 to 65536: larger pages take longer keys [default: a dump's, else 4096]
     #[arg(long, value_name = "BYTES")]
     page_size: Option<u32>,
@@ -127,11 +129,14 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     }
 }
 
-/// Those of a new database.
+/// How to open the database; a new one has the page size that was asked for, or that of the input.
 fn options(args: &Args, reader: &dyn Reader) -> Options {
     let is_ours = |size: &u32| PAGE_SIZES.contains(size) && size.is_power_of_two();
     let page_size = args.page_size.or(reader.page_size().filter(is_ours));
-    page_size.map_or(Options::new(), |size| Options::new().page_size(size))
+    match page_size {
+        Some(size) => args.wait.options().page_size(size),
+        None => args.wait.options(),
+    }
 }
 
 fn tell_ignored(input: &str, line: u64, what: &str) {

@@ -21,7 +21,7 @@ use rustyline::error::ReadlineError;
 
 use crate::failure::Failure;
 use crate::input;
-use crate::open;
+use crate::open::{self, Wait};
 use crate::table::counted;
 use prompt::Prompt;
 use session::Session;
@@ -48,6 +48,8 @@ pub struct Args {
     /// Open the database for reading: several processes can, as long as none writes
     #[arg(short, long)]
     read_only: bool,
+    #[command(flatten)]
+    wait: Wait,
     /// The file was given without a command, so that it may be a command misspelt: it is not created.
     #[arg(skip)]
     is_bare: bool,
@@ -56,7 +58,7 @@ pub struct Args {
 impl Args {
     /// What `folio FILE` stands for.
     pub fn of_file(file: PathBuf) -> Args {
-        Args { file, bucket: FIRST_BUCKET.to_owned(), read_only: false, is_bare: true }
+        Args { file, bucket: FIRST_BUCKET.to_owned(), read_only: false, wait: Wait::default(), is_bare: true }
     }
 
     fn open(&self) -> Result<Database, Failure> {
@@ -66,7 +68,10 @@ impl Args {
                 self.file.display()
             )));
         }
-        if self.read_only { open::reading(&self.file) } else { open::writing_or_new(&self.file) }
+        match self.read_only {
+            true => open::reading(&self.file, self.wait),
+            false => open::writing_or_new(&self.file, self.wait),
+        }
     }
 }
 
