@@ -1,14 +1,26 @@
 //! `load`: inputs that name their buckets, how their format is found, and what becomes of malformed ones.
 
-use std::process::Stdio;
+use std::io::Write;
+use std::time::Duration;
 
-use crate::tool::{DATABASE, Tool};
+use crate::tool::{DATABASE, Run, Tool};
 
 const DUMP: &str = "VERSION=3\nformat=print\ndatabase=a\ntype=btree\nHEADER=END\n k\n v\n l\n \\5c\\\\\\0a\nDATA=END\n\
                     VERSION=3\nformat=bytevalue\ndatabase=b\ntype=hash\nHEADER=END\n 6b\n FF\nDATA=END\n";
 
 fn scan(tool: &Tool, bucket: &str) -> String {
     tool.run(["scan", DATABASE, bucket]).succeeded()
+}
+
+/// Runs the tool with an input that comes in two pieces, one some time after the other.
+fn in_pieces(tool: &Tool, args: &[&str], [start, rest]: [&str; 2]) -> Run {
+    let mut child = tool.command(args).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(start.as_bytes()).unwrap();
+    std::thread::sleep(Duration::from_millis(50));
+    input.write_all(rest.as_bytes()).unwrap();
+    drop(input);
+    Run::from(child.wait_with_output().unwrap())
 }
 
 #[test]
@@ -43,7 +55,7 @@ fn the_main_database_goes_to_main_or_to_the_bucket_that_is_given() {
 fn lines_may_name_their_buckets() {
     for (name, text) in [
         ("all.tsv", "b\tk\t1\na\\n\tk\t2\nb\tj\t3\n"),
-        ("all.csv", "bucket,key,value\nb,k,1\na\\n,\"k\",2\nb,j,3\n"),
+        ("all.csv", "bucket,key,value\nb,k,1\n\"a\n\",\"k\",2\nb,j,3\n"),
         (
             "all.ndjson",
             "{\"bucket\":\"b\",\"key\":\"k\",\"value\":\"1\"}\n{\"key_hex\":\"6b\",\"bucket\":\"a\\n\",\"value\":\"2\"}\n\
@@ -110,7 +122,7 @@ fn malformed_dumps() -> Vec<(String, u64, &'static str)> {
         replaced("DATA=END\n", "", 10, "space in front"),
         replaced("6b", "6", 16, "whole bytes"),
         replaced("FF", "FG", 17, "not hexadecimal"),
-        replaced("VERSION=3\nformat=bytevalue", "\nformat=bytevalue", 11, "not VERSION=3"),
+        replaced("VERSION=3\nformat=bytevalue", "\nformat=bytevalue", 12, "not VERSION=3"),
         cut("type=hash", 13, "cut short"),
         cut(" 6b", 15, "cut short"),
         cut(" FF", 16, "cut short"),
@@ -227,7 +239,6 @@ fn lines_that_do_not_fit_the_bucket_argument_are_malformed() {
         ("three.tsv", "a\tb\tc\n", 1, "2 tabs"),
         ("three.csv", "bucket,key,value\na,b,c\n", 1, "leave BUCKET out"),
         ("ragged.csv", "key,value\na,b\nc\n", 3, "1 fields under 2 columns"),
-        ("escape.csv", "key,value\na,C:\\new\\games\n", 2, "unknown escape \\g"),
         ("three.jsonl", "{\"bucket\":\"x\",\"key\":\"a\",\"value\":\"b\"}\n", 1, "nothing else"),
         ("dump.csv", DUMP, 1, "the columns are VERSION=3"),
         ("text.dump", "key,value\n", 1, "key,value: not VERSION=3"),
@@ -270,16 +281,8 @@ fn wrong_usage_is_told() {
 
 #[test]
 fn an_input_in_pieces_is_recognized() {
-    use std::io::Write;
     let tool = Tool::new();
-    let mut child = tool.command(["load", DATABASE]).stdout(Stdio::null()).spawn().unwrap();
-    let mut input = child.stdin.take().unwrap();
-    let (start, rest) = DUMP.split_at(4);
-    input.write_all(start.as_bytes()).unwrap();
-    std::thread::sleep(std::time::Duration::from_millis(50));
-    input.write_all(rest.as_bytes()).unwrap();
-    drop(input);
-    assert!(child.wait().unwrap().success());
+    in_pieces(&tool, &["load", DATABASE], [&DUMP[..4], &DUMP[4..]]).succeeded();
     assert_eq!(tool.buckets(), ["a", "b"]);
 }
 
@@ -305,6 +308,8 @@ fn a_quote_that_is_never_closed_is_an_error() {
         ("key,value\na,1\nb,\"2", "line 3"),
         ("key,value\na,\"1\"\"\nb,2\n", "line 2"),
         ("key,\"value\na,1\n", "line 1"),
+        ("key,value\na,1\n\nb\",\"2\n\nc\"\"\n", "line 4"),
+        ("key,value\n\"a\nb\",\"2\n", "line 3"),
     ] {
         tool.run_with(["load", DATABASE, "b", "--format", "csv"], input.as_bytes()).failed(2, &[line, "quote"]);
     }
@@ -320,4 +325,213 @@ fn a_file_in_the_place_of_the_bucket_is_noticed() {
     tool.run(["load", "new.folio", "words.tsv"]).failed(2, &["words.tsv is a file", "--input"]);
     assert!(!tool.path("new.folio").exists());
     tool.run(["load", "new.folio", "words", "words.tsv"]).succeeded();
+}
+
+#[test]
+fn a_quote_inside_a_csv_field_stands_for_itself_in_whatever_pieces_it_comes() {
+    let rows = ["key,value\n5\" pipe,x\nb,y\n", "7\" pipe,\"Toys \"\"R\"\" Us\"\nc,\"a\" b\"\n"];
+    let expected = "5\" pipe\tx\n7\" pipe\tToys \"R\" Us\nb\ty\nc\ta b\"\n";
+    let tool = Tool::new();
+    tool.write("rows.csv", rows.concat());
+    tool.run(["load", DATABASE, "file", "rows.csv"]).succeeded();
+    assert_eq!(scan(&tool, "file"), expected);
+    for cut in [0, rows[0].len(), rows[0].len() + 14] {
+        let text = rows.concat();
+        let (start, rest) = text.split_at(cut);
+        in_pieces(&tool, &["load", DATABASE, "pieces", "--format", "csv"], [start, rest]).succeeded();
+        assert_eq!(scan(&tool, "pieces"), expected);
+    }
+}
+
+#[test]
+fn csv_is_taken_as_it_is_and_escapes_where_they_are_asked_for() {
+    let tool = Tool::new();
+    tool.write("paths.csv", "key,value\nhome,C:\\new\\temp.txt\ndata,\"C:\\data, \\x41\\\\\"\n");
+    tool.run(["load", DATABASE, "plain", "paths.csv"]).succeeded();
+    assert_eq!(scan(&tool, "plain"), "data\tC:\\\\data, \\\\x41\\\\\\\\\nhome\tC:\\\\new\\\\temp.txt\n");
+
+    let text = "bucket,key,value\na\\\\,k\\x00,\"\\\\\\t,\\xff\"\n";
+    tool.write("escapes.csv", text);
+    tool.run(["load", DATABASE, "--escapes", "-i", "escapes.csv"]).succeeded();
+    assert_eq!(scan(&tool, "a\\"), "k\\x00\t\\\\\\t,\\xff\n");
+    tool.run_with(["load", DATABASE, "--escapes", "--hex", "--format", "csv"], b"bucket,key,value\na\\\\,6c,ff\n")
+        .succeeded();
+    assert_eq!(scan(&tool, "a\\"), "k\\x00\t\\\\\\t,\\xff\nl\t\\xff\n");
+    tool.run(["load", DATABASE, "new", "--escapes", "paths.csv"]).failed(2, &["paths.csv: line 3: ", "\\d"]);
+    for format in ["tsv", "jsonl", "dump"] {
+        tool.run(["load", DATABASE, "new", "--escapes", "--format", format]).failed(2, &["--escapes: "]);
+    }
+}
+
+/// The same two entries in every format, and what `--format` calls it.
+const TEXTS: [(&str, &str); 4] = [
+    ("tsv", "apple\t1\nbanana\t2\n"),
+    ("csv", "key,value\napple,1\nbanana,2\n"),
+    ("jsonl", "{\"key\":\"apple\",\"value\":\"1\"}\n{\"key\":\"banana\",\"value\":\"2\"}\n"),
+    ("dump", "VERSION=3\nformat=print\nHEADER=END\n apple\n 1\n banana\n 2\nDATA=END\n"),
+];
+
+#[test]
+fn a_byte_order_mark_is_passed_over_in_every_format() {
+    for (format, text) in TEXTS {
+        let tool = Tool::new();
+        let name = format!("in.{format}");
+        tool.write(&name, format!("\u{feff}{text}"));
+        tool.run(["load", DATABASE, "file", &name]).succeeded();
+        assert_eq!(scan(&tool, "file"), "apple\t1\nbanana\t2\n", "{format}");
+        let text = format!("\u{feff}{text}");
+        tool.run_with(["load", DATABASE, "pipe", "--format", format], text.as_bytes()).succeeded();
+        assert_eq!(scan(&tool, "pipe"), "apple\t1\nbanana\t2\n", "{format}");
+    }
+
+    // The format is known behind it; and there is one at the beginning alone.
+    let tool = Tool::new();
+    tool.run_with(["load", DATABASE], format!("\u{feff}{}", TEXTS[3].1).as_bytes()).succeeded();
+    assert_eq!(tool.buckets(), ["main"]);
+    tool.run_with(["load", DATABASE, "b"], "\u{feff}\u{feff}a\t1\n\u{feff}b\t2\n\\xef\\xbb\\xbfc\t3\n".as_bytes())
+        .succeeded();
+    assert_eq!(scan(&tool, "b"), "\\xef\\xbb\\xbfa\t1\n\\xef\\xbb\\xbfb\t2\n\\xef\\xbb\\xbfc\t3\n");
+    tool.run_with(["load", DATABASE, "empty"], "\u{feff}".as_bytes()).succeeded();
+    assert_eq!(scan(&tool, "empty"), "");
+
+    for mark in ["\u{ff}\u{fe}", "\u{fe}\u{ff}"] {
+        let utf16: Vec<u8> = (mark.to_owned() + "a\0\t\0b\0\n\0").chars().map(|byte| byte as u8).collect();
+        tool.run_with(["load", DATABASE, "new"], &utf16).failed(2, &["stdin: ", "UTF-16"]);
+    }
+}
+
+#[test]
+fn empty_lines_are_passed_over_in_every_format() {
+    for (format, text) in TEXTS {
+        for end in ["\n", "\r\n"] {
+            let lines: Vec<&str> = text.lines().collect();
+            let spaced = lines.join(&end.repeat(2)) + end;
+            let tool = Tool::new();
+            for text in [text.to_owned() + end, end.repeat(3) + &spaced, spaced.clone() + &end.repeat(3)] {
+                tool.run_with(["load", DATABASE, "b", "--format", format], text.as_bytes()).succeeded();
+                assert_eq!(scan(&tool, "b"), "apple\t1\nbanana\t2\n", "{text:?}");
+                tool.run(["delete", DATABASE, "b", "apple"]).succeeded();
+            }
+            // They count, and a line with a space is not empty.
+            let bad = format!("{end}{spaced}{end} {end}");
+            let line = format!("stdin: line {}: ", 2 * lines.len() + 2);
+            tool.run_with(["load", DATABASE, "new", "--format", format], bad.as_bytes()).failed(2, &[&line]);
+        }
+    }
+}
+
+#[test]
+fn lines_end_in_two_ways_or_not_at_all_and_hold_every_other_byte() {
+    for (format, text) in TEXTS {
+        let text = text.replace("1", "1\0\x01\"\u{e9}").replace("\"1\0\x01\"", "\"1\\u0000\\u0001\\\"");
+        let text = if format == "dump" { text.replace("\0\x01\"\u{e9}", "\\00\\01\"\\c3\\a9") } else { text };
+        let crlf = text.replace('\n', "\r\n");
+        for text in [&text, &crlf, text.trim_end(), crlf.trim_end(), &(text.trim_end().to_owned() + "\r")] {
+            let tool = Tool::new();
+            tool.run_with(["load", DATABASE, "b", "--format", format], text.as_bytes()).succeeded();
+            assert_eq!(scan(&tool, "b"), "apple\t1\\x00\\x01\"\u{e9}\nbanana\t2\n", "{text:?}");
+        }
+    }
+
+    let tool = Tool::new();
+    for (format, text, scanned) in [
+        // A \r that does not end a line is a byte as any other.
+        ("tsv", "\"a\"\t\"b\nc\rd\t\re\r\r\n", "\"a\"\t\"b\nc\\rd\t\\re\\r\n"),
+        (
+            "csv",
+            "key,value\nc\rd,\re\r\r\n\"a\r\",\"b\r\"\n\"d\r\n\",\"b\r\"\r\n",
+            "a\\r\tb\\r\nc\\rd\t\\re\\r\nd\\r\\n\tb\\r\n",
+        ),
+        ("csv", "key,value", ""),
+        ("csv", "\"value\",\"key\"\r\n", ""),
+        ("csv", "key,value\n,\n\"\",\"\"", "\t\n"),
+    ] {
+        tool.run_with(["load", DATABASE, "b", "--format", format], text.as_bytes()).succeeded();
+        assert_eq!(scan(&tool, "b"), scanned, "{text:?}");
+        std::fs::remove_file(tool.path(DATABASE)).unwrap();
+    }
+    for (text, line) in [
+        ("key,value\n\"a\nb\r\n\",1\nc\n", 5),
+        ("key,value\r\n\r\na,\"\r\n\r\n\"\r\nc\r\n", 6),
+        ("\"key\",\"value\"\n\"\"\n", 2),
+        ("\n\n\"a\nb\",key\n", 3),
+    ] {
+        let named = format!("line {line}: ");
+        tool.run_with(["load", DATABASE, "b", "--format", "csv"], text.as_bytes()).failed(2, &[&named]);
+    }
+}
+
+/// The most memory that the tool has had while it loads two long lines after each other, in bytes.
+#[cfg(target_os = "linux")]
+fn peak(tool: &Tool, options: &[&str], lines: [&str; 3]) -> u64 {
+    let mut child = tool.command([&["load", "long.folio", "b"], options].concat()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    for line in lines {
+        input.write_all(line.as_bytes()).unwrap();
+    }
+    // Much of the last line has been read by now, and so the first two have been put.
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    drop(input);
+    Run::from(child.wait_with_output().unwrap()).succeeded();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_long_line_takes_twice_its_length_in_memory() {
+    /// What a process takes anyway.
+    const REST: u64 = 14 << 20;
+    const LEN: usize = 12 << 20;
+    let tool = Tool::in_memory();
+    let [long, half, short] = [LEN, LEN / 2, 2 << 20].map(|len| "6".repeat(len));
+    let cases: [(&[&str], [String; 3]); 7] = [
+        (&["--format", "tsv"], [format!("a\t\\n{long}\n"), format!("b\t{long}\n"), format!("c\t{short}\n")]),
+        (&["--hex"], [format!("aa\t{half}{half}\n"), format!("bb\t{long}\n"), format!("cc\t{short}\n")]),
+        (
+            &["--format", "csv"],
+            [format!("key,value\na,{long}\n"), format!("b,\"{long}\"\n"), format!("c,\"{short}\"\n")],
+        ),
+        (
+            &["--format", "csv", "--escapes"],
+            [format!("key,value\na,\\n{long}\n"), format!("b,\"\\n{long}\"\n"), format!("c,\"{short}\"\n")],
+        ),
+        (
+            &["--format", "jsonl"],
+            ["a", "b", "c"].map(|key| {
+                let value = if key == "c" { &short } else { &long };
+                format!("{{\"key\":\"{key}\",\"value\":\"\\n{value}\"}}\n")
+            }),
+        ),
+        (
+            &["--format", "jsonl", "--hex"],
+            ["aa", "bb", "cc"].map(|key| {
+                let value = if key == "cc" { &short } else { &long };
+                format!("{{\"key\":\"{key}\",\"value\":\"{value}\"}}\n")
+            }),
+        ),
+        (
+            &["--format", "dump"],
+            [
+                format!("VERSION=3\nformat=print\nHEADER=END\n a\n \\0a{long}\n"),
+                format!(" b\n {long}\n"),
+                format!(" c\n {short}\nDATA=END\n"),
+            ],
+        ),
+    ];
+    for (options, lines) in &cases {
+        let peak = peak(&tool, options, [&lines[0], &lines[1], &lines[2]]);
+        assert!(peak < 2 * LEN as u64 + REST, "{options:?}: {} MiB", peak >> 20);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_line_of_nothing_but_separators_takes_no_more() {
+    const LEN: usize = 4 << 20;
+    let tool = Tool::new();
+    let tabs = "\t".repeat(LEN) + "\n";
+    tool.run_with(["load", DATABASE, "b"], tabs.as_bytes()).failed(2, &["line 1: 4194304 tabs"]);
+    let commas = "key,value\n".to_owned() + &",".repeat(LEN);
+    tool.run_with(["load", DATABASE, "b", "--format", "csv"], commas.as_bytes()).failed(2, &["line 2: 4194305 fields"]);
 }

@@ -13,3 +13,4 @@ mod round_trip;
 mod shell;
 mod terminal;
 mod tool;
+mod wait;

@@ -9,7 +9,7 @@ type Buckets = BTreeMap<&'static str, BTreeMap<Vec<u8>, Vec<u8>>>;
 
 /// Bytes that formats give a meaning to come more often than others.
 fn bytes(rng: &mut fastrand::Rng, len_max: usize) -> Vec<u8> {
-    const SPECIAL: &[u8] = b"\0\t\n\r \"',\\5cx{}\x7f\x80\xc3\xa9\xff";
+    const SPECIAL: &[u8] = b"\0\t\n\r \"',\\5cx{}\x7f\x80\xc3\xa9\xef\xbb\xbf\xff";
     let len = rng.usize(..=len_max);
     (0..len).map(|_| if rng.bool() { *rng.choice(SPECIAL).unwrap() } else { rng.u8(..) }).collect()
 }
@@ -86,8 +86,9 @@ fn every_byte_survives_every_format() {
 
         // One bucket alone, under another name.
         for name in buckets.keys() {
-            let text = tool.run([&["dump", DATABASE, name], format].concat()).succeeded();
-            tool.run_with([&["load", &copy, "one", "-"], &load_format[..]].concat(), text.as_bytes()).succeeded();
+            let dumped = tool.command([&["dump", DATABASE, name], format].concat()).output().unwrap();
+            assert!(dumped.status.success(), "{dumped:?}");
+            tool.run_with([&["load", &copy, "one", "-"], &load_format[..]].concat(), &dumped.stdout).succeeded();
             let [one, original] =
                 [[&copy, "one"], [DATABASE, name]].map(|[file, bucket]| tool.run(["dump", file, bucket]).succeeded());
             assert_eq!(
@@ -96,6 +97,26 @@ fn every_byte_survives_every_format() {
                 "{format:?}"
             );
             std::fs::remove_file(tool.path(&copy)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_the_edges_of_an_input_might_lose_survives_without_an_option() {
+    let edges = ["22", "222261", "0a", "0d", "61220d0a", "0d0a0d0a", "00", "2c", "5c6e", "20"];
+    let lines: String = edges.iter().map(|edge| format!("{edge}\t{edge}\n")).collect();
+    // Each of these comes first in what is dumped.
+    for first in ["", "efbbbf", "fffe"] {
+        let tool = Tool::new();
+        let lines = if first.is_empty() { lines.clone() } else { format!("{first}\t{first}\n") };
+        tool.run_with(["load", DATABASE, "b", "--hex"], lines.as_bytes()).succeeded();
+        let original = tool.run(["scan", DATABASE, "b", "--hex"]).succeeded();
+        for format in ["dump", "tsv", "csv", "jsonl"] {
+            // Bytes, because CSV may be no text.
+            let dumped = tool.command(["dump", DATABASE, "b", "--format", format]).output().unwrap();
+            assert!(dumped.status.success());
+            tool.run_with(["load", format, "b", "--format", format], &dumped.stdout).succeeded();
+            assert_eq!(tool.run(["scan", format, "b", "--hex"]).succeeded(), original, "{format}");
         }
     }
 }

@@ -26,6 +26,15 @@ fn entries_and_buckets() {
 }
 
 #[test]
+fn a_script_may_begin_with_a_byte_order_mark() {
+    let tool = Tool::new();
+    assert_eq!(tool.shell("\u{feff}set a 1\r\nget a\r\n").succeeded(), "1\n");
+    assert_eq!(tool.shell("\u{feff}").succeeded(), "");
+    let utf16: Vec<u8> = b"\xff\xfeg\0e\0t\0".to_vec();
+    tool.run_with(["shell", DATABASE], &utf16).failed(2, &["script", "UTF-16"]);
+}
+
+#[test]
 fn what_was_typed_is_shown_and_others_see_plain_text() {
     let tool = Tool::new();
     let values = ["Alice", "i:-42", "f:3.14", "null", "x:0aff", r#""two words""#, r#""i:42""#, r#""""#];

@@ -7,8 +7,9 @@ use folio::{Backup, Error};
 
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
+use crate::open::{self, Wait};
+use crate::progress;
 use crate::table::grouped;
-use crate::{open, progress};
 
 /// Copy a database to a new file, packed, checked and synced
 #[derive(clap::Args)]
@@ -31,6 +32,8 @@ pub struct Args {
     /// Replace the file that is there
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
@@ -38,8 +41,9 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     if is_stream && io::stdout().is_terminal() {
         return Err(Failure::Outside("a backup is not for a terminal; redirect stdout to a file or a pipe".to_owned()));
     }
+    let database = open::reading(&args.source, args.wait).map_err(|failure| locked(failure, &args.source))?;
+    // Until now there was nothing to take back.
     let interrupt = Interrupt::caught()?;
-    let database = open::reading(&args.source).map_err(|failure| locked(failure, &args.source))?;
     let txn = database.begin_read()?;
     let backup = txn.backup().exact(args.exact).replace(args.force);
     if is_stream {
@@ -83,7 +87,7 @@ fn locked(failure: Failure, source: &Path) -> Failure {
     match failure {
         Failure::Database(Error::Locked) => Failure::Outside(format!(
             "{}: another process has it open for writing; make the backup in that process (ReadTxn::backup), or close \
-             the database there",
+             the database there, for which --wait waits",
             source.display()
         )),
         other => other,

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use folio::{CheckReport, Database};
 
 use crate::failure::Failure;
+use crate::open::{self, Wait};
+use crate::progress;
 use crate::table::{counted, grouped};
-use crate::{open, progress};
 
 /// Read every page and check that all of it holds together
 #[derive(clap::Args)]
@@ -15,10 +16,12 @@ use crate::{open, progress};
 pub struct Args {
     /// The database
     pub file: PathBuf,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
-    let (_, report) = read_all(&args.file).map_err(Failure::into_finding)?;
+    let (_, report) = read_all(&args.file, args.wait).map_err(Failure::into_finding)?;
     print(&report, out)
 }
 
@@ -40,8 +43,8 @@ pub fn print(report: &CheckReport, out: &mut impl Write) -> Result<(), Failure> 
 }
 
 /// Opens `file` and checks it, with a progress bar.
-pub fn read_all(file: &Path) -> Result<(Database, CheckReport), Failure> {
-    let database = open::reading(file)?;
+pub fn read_all(file: &Path, wait: Wait) -> Result<(Database, CheckReport), Failure> {
+    let database = open::reading(file, wait)?;
     let bar = progress::pages();
     let report = database.check_with(|done, total| {
         bar.set_length(total);

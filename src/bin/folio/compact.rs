@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempPath;
 
+use crate::backup;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
+use crate::open::{self, Wait};
 use crate::table::grouped;
-use crate::{backup, open};
 
 /// Rewrite a database without free space, in the order of its keys
 #[derive(clap::Args)]
@@ -23,12 +24,15 @@ Example: folio compact demo.folio")]
 pub struct Args {
     /// The database
     pub file: PathBuf,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
-    let interrupt = Interrupt::caught()?;
     // Open for writing, which nobody else can be until the copy is in place.
-    let database = open::writing(&args.file)?;
+    let database = open::writing(&args.file, args.wait)?;
+    // Until now there was nothing to take back.
+    let interrupt = Interrupt::caught()?;
     let refused = |error: io::Error| Failure::Outside(format!("{}: cannot be replaced: {error}", args.file.display()));
     let path = fs::canonicalize(&args.file).map_err(refused)?;
     let before = path.metadata().map_err(refused)?;

@@ -8,9 +8,10 @@ use indicatif::ProgressBar;
 
 use crate::failure::Failure;
 use crate::format::{self, CsvWriter, Format, JsonWriter, PortableWriter, Style, TsvWriter, Writer};
+use crate::open::{self, Wait};
 use crate::output::{BUFFER_LEN, Output};
+use crate::progress;
 use crate::text::Form;
-use crate::{open, progress};
 
 /// Write buckets as text that load, mdb_load and other programs read
 #[derive(clap::Args)]
@@ -18,8 +19,10 @@ use crate::{open, progress};
 All buckets come out of one snapshot. The formats; without --format the extension of the --output file names one:
   dump   The text of mdb_dump, for mdb_load, mdbx_load and folio load; db_load wants no LMDB headers (see below).
   tsv    key TAB value with the escapes \\t \\n \\r \\\\ \\xHH.
-  csv    Under a first line key,value; the same escapes in fields.
+  csv    Under a first line key,value; fields are quoted where RFC 4180 wants it and hold bytes as they are, whatever
+         they are. For programs that want text, and for a terminal, take another format or --hex.
   jsonl  {\"key\":\"...\",\"value\":\"...\"}; bytes that are not UTF-8 go under key_hex or value_hex.
+With the same --format and --hex, load takes back every byte as it was.
 With exactly one BUCKET tsv, csv and jsonl hold keys and values alone; else the bucket stands in front of each.
 An empty bucket is kept by the format dump alone. mdb_load stops at an empty key, and at one of more than 511 bytes.
 
@@ -52,6 +55,8 @@ pub struct Args {
     /// Write this file instead of stdout (-); it is there only when it is whole
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 impl Args {
@@ -84,7 +89,7 @@ impl Args {
 
 pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     args.check()?;
-    let database = open::reading(&args.file)?;
+    let database = open::reading(&args.file, args.wait)?;
     let txn = database.begin_read()?;
     let buckets = selected(&txn, args)?;
     match args.output() {

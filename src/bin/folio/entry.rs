@@ -3,10 +3,8 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use folio::Options;
-
 use crate::failure::Failure;
-use crate::open;
+use crate::open::{self, Wait};
 use crate::text::Form;
 
 /// Print the value of a key
@@ -23,6 +21,8 @@ pub struct GetArgs {
     /// Take the key and print the value in hexadecimal
     #[arg(long)]
     hex: bool,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 /// Store a value under a key, in place of an earlier one; file and bucket are created when missing
@@ -44,6 +44,8 @@ pub struct PutArgs {
     /// Take key and value in hexadecimal
     #[arg(long)]
     hex: bool,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 /// Delete a key and its value
@@ -60,12 +62,14 @@ pub struct DeleteArgs {
     /// Take the key in hexadecimal
     #[arg(long)]
     hex: bool,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 pub fn get(args: &GetArgs, out: &mut impl Write) -> Result<(), Failure> {
     let form = Form::new(args.hex);
     let key = form.argument("KEY", &args.key)?;
-    let database = open::reading(&args.file)?;
+    let database = open::reading(&args.file, args.wait)?;
     let txn = database.begin_read()?;
     let value = open::bucket(&txn, &args.bucket)?.get(&key)?.ok_or_else(|| no_key(&args.bucket, &args.key))?;
     form.encode(value, out)?;
@@ -77,7 +81,7 @@ pub fn put(args: &PutArgs) -> Result<(), Failure> {
     let form = Form::new(args.hex);
     let key = form.argument("KEY", &args.key)?;
     let value = form.argument("VALUE", &args.value)?;
-    let (database, created) = open::writing_or_created(&args.file, &Options::new())?;
+    let (database, created) = open::writing_or_created(&args.file, &args.wait.options())?;
     let mut txn = database.begin_write()?;
     txn.bucket_mut(&args.bucket)?.put(&key, &value)?;
     txn.commit()?;
@@ -87,7 +91,7 @@ pub fn put(args: &PutArgs) -> Result<(), Failure> {
 
 pub fn delete(args: &DeleteArgs) -> Result<(), Failure> {
     let key = Form::new(args.hex).argument("KEY", &args.key)?;
-    let database = open::writing(&args.file)?;
+    let database = open::writing(&args.file, args.wait)?;
     let mut txn = database.begin_write()?;
     // Asked first, because `bucket_mut` would create it.
     if txn.bucket(&args.bucket)?.is_none() {

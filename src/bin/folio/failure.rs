@@ -56,7 +56,9 @@ impl Failure {
     pub fn message(&self) -> String {
         match self {
             Failure::NotFound(what) | Failure::Unsound(what) | Failure::Outside(what) => what.clone(),
-            Failure::Database(Error::Locked) => "locked by another process; close it there and try again".to_owned(),
+            Failure::Database(Error::Locked) => {
+                "locked by another process; close it there, or wait for that with --wait".to_owned()
+            }
             Failure::Database(error @ Error::Io { source, .. }) => format!("{error}{}", advice(source)),
             Failure::Database(error) => error.to_string(),
             Failure::Line { number, failure } => format!("line {number}: {}", failure.message()),

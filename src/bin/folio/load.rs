@@ -10,7 +10,7 @@ use folio::{Durability, Error, Options, WriteTxn};
 use crate::failure::{Failure, tell};
 use crate::format::{Bad, Format, Reader, Record, Step};
 use crate::input::Input;
-use crate::open;
+use crate::open::{self, Wait};
 use crate::table::counted;
 use crate::text::Form;
 
@@ -24,11 +24,15 @@ The formats; without --format the extension .dump, .tsv, .csv, .jsonl or .ndjson
 VERSION=... is a dump and any other is tsv:
   dump   The text of mdb_dump, mdbx_dump and db_dump. Each database goes to the bucket of its name, one without
          a name to the bucket main. Dump an LMDB environment of named databases with mdb_dump -a.
-  tsv    A line is key TAB value with the escapes \\t \\n \\r \\\\ \\xHH.
-  csv    The first line is key,value; the same escapes in fields, which may be quoted.
+  tsv    A line is key TAB value with the escapes \\t \\n \\r \\\\ \\xHH; quotes mean nothing.
+  csv    The first line is key,value; columns may be in any order. Fields are quoted as in RFC 4180 and taken as
+         they are, backslashes and all. A quote in a field that does not begin with one stands for itself.
   jsonl  A line is {\"key\":\"...\",\"value\":\"...\"}; bytes that are not UTF-8 go under key_hex or value_hex.
 With BUCKET everything goes there. Without it every line names its bucket in front: bucket TAB key TAB value, the
 column bucket, the field \"bucket\".
+
+In every format lines end with LF or CRLF, the last one with or without; empty lines and a byte order mark of
+UTF-8 at the beginning are passed over. In memory is the longest line, or row, twice at most.
 
 Of two entries with the same key the later one counts. Input sorted by key loads fastest. A new database gets the
 page size that a dump names, if folio has it.
@@ -55,9 +59,14 @@ pub struct Args {
     /// Keys and values are in hexadecimal
     #[arg(long)]
     hex: bool,
+    /// In csv, take the escapes \t \n \r \\ \xHH for what they stand for; earlier versions of dump wrote them
+    #[arg(long)]
+    escapes: bool,
     /// Keep what comes before a malformed line; the exit code is still 2
     #[arg(long)]
     partial: bool,
+    #[command(flatten)]
+    wait: Wait,
     /// The page size of a new database, 4096 to 65536: larger pages take longer keys [default: a dump's, else 4096]
     #[arg(long, value_name = "BYTES")]
     page_size: Option<u32>,
@@ -72,15 +81,15 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     }
     let path = args.from.as_deref().or(args.input.as_deref()).unwrap_or(Path::new("-"));
     // Before the database, so that a mistyped input leaves no new database behind.
-    let mut input = Input::open(path)?;
-    let format = match args.format {
-        Some(format) => format,
-        None => input.format(path)?,
-    };
+    let input = Input::open(path)?;
+    let format = args.format.unwrap_or_else(|| input.format(path));
     if format == Format::Dump && args.hex {
         return Err(Failure::Outside("--hex: a dump says itself how it is written; leave --hex out".to_owned()));
     }
-    let mut reader = format.reader(input.text, args.bucket.as_deref(), Form::new(args.hex));
+    if format != Format::Csv && args.escapes {
+        return Err(Failure::Outside("--escapes: is for --format csv; leave it out".to_owned()));
+    }
+    let mut reader = format.reader(input.text, args.bucket.as_deref(), Form::new(args.hex), args.escapes);
 
     let mut record = Record { bucket: args.bucket.clone().unwrap_or_default(), ..Record::default() };
     // Before the database, too: what comes first says how large its pages are to be.
@@ -120,11 +129,14 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     }
 }
 
-/// Those of a new database.
+/// How to open the database; a new one has the page size that was asked for, or that of the input.
 fn options(args: &Args, reader: &dyn Reader) -> Options {
     let is_ours = |size: &u32| PAGE_SIZES.contains(size) && size.is_power_of_two();
     let page_size = args.page_size.or(reader.page_size().filter(is_ours));
-    page_size.map_or(Options::new(), |size| Options::new().page_size(size))
+    match page_size {
+        Some(size) => args.wait.options().page_size(size),
+        None => args.wait.options(),
+    }
 }
 
 fn tell_ignored(input: &str, line: u64, what: &str) {

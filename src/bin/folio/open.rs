@@ -1,6 +1,7 @@
 //! Opening a database for a command, and finding a bucket in it, with errors that say what to do next.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fs, io};
 
 use folio::{Bucket, Database, Error, Options, ReadTxn};
@@ -11,19 +12,44 @@ use crate::text::Form;
 /// How many names of buckets an error lists at most.
 const NAMED_MAX: usize = 8;
 
+/// How long to wait for other processes: an option of every command that opens a database.
+#[derive(clap::Args, Clone, Copy, Default)]
+pub struct Wait {
+    /// While another process has the database open, wait: SECONDS at most, or until it is closed
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    wait: Option<Option<Duration>>,
+}
+
+impl Wait {
+    /// How long at most.
+    pub fn timeout(self) -> Duration {
+        self.wait.map_or(Duration::ZERO, |seconds| seconds.unwrap_or(Duration::MAX))
+    }
+
+    /// Options with which an opening waits.
+    pub fn options(self) -> Options {
+        Options::new().lock_timeout(self.timeout())
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let parsed = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    parsed.ok_or_else(|| "write a number of seconds such as 0.5, or --wait alone as the last argument".to_owned())
+}
+
 /// Opens `file` for reading: it is neither created nor written.
-pub fn reading(file: &Path) -> Result<Database, Failure> {
-    existing(file, Options::new().read_only(true))
+pub fn reading(file: &Path, wait: Wait) -> Result<Database, Failure> {
+    existing(file, wait.options().read_only(true))
 }
 
 /// Opens `file` for writing; it must be there.
-pub fn writing(file: &Path) -> Result<Database, Failure> {
-    existing(file, Options::new().create(false))
+pub fn writing(file: &Path, wait: Wait) -> Result<Database, Failure> {
+    existing(file, wait.options().create(false))
 }
 
 /// Opens `file` for writing, and creates it when it is missing.
-pub fn writing_or_new(file: &Path) -> Result<Database, Failure> {
-    Ok(Database::open(file)?)
+pub fn writing_or_new(file: &Path, wait: Wait) -> Result<Database, Failure> {
+    Ok(wait.options().open(file)?)
 }
 
 /// As [`writing_or_new`], with options for a new one, and answers with what takes a new file away again, should nothing come of the command.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use folio::Entry;
 
 use crate::failure::Failure;
-use crate::open;
+use crate::open::{self, Wait};
 use crate::text::Form;
 
 /// Print entries in key order, one a line: key TAB value, as load takes them
@@ -42,12 +42,14 @@ pub struct Args {
     /// Take keys and print entries in hexadecimal
     #[arg(long)]
     hex: bool,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     let form = Form::new(args.hex);
     let bounds = bounds(args, form)?;
-    let database = open::reading(&args.file)?;
+    let database = open::reading(&args.file, args.wait)?;
     let txn = database.begin_read()?;
     let entries = open::bucket(&txn, &args.bucket)?.range(bounds);
     let limit = args.limit.unwrap_or(usize::MAX);

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::kinds::{self, Counts, KINDS};
+use crate::open::{self, Wait};
+use crate::progress;
 use crate::table::{self, grouped};
 use crate::text::Form;
-use crate::{open, progress};
 
 /// Print the figures of the whole file and of each bucket
 #[derive(clap::Args)]
@@ -26,10 +27,12 @@ pub struct Args {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
-    let database = open::reading(&args.file)?;
+    let database = open::reading(&args.file, args.wait)?;
     let stats = database.stats()?;
     let txn = database.begin_read()?;
     let spinner = progress::spinner();

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 
 use folio::{Bucket, ReadTxn};
 
+use crate::check;
 use crate::failure::Failure;
+use crate::open::{self, Wait};
 use crate::text::Form;
-use crate::{check, open};
 
 /// Read a backup whole and say whether it is good
 #[derive(clap::Args)]
@@ -22,27 +23,29 @@ pub struct Args {
     /// Demand the same entries as in this database
     #[arg(long, value_name = "SOURCE")]
     against: Option<PathBuf>,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
-    let (database, report) = check::read_all(&args.file).map_err(Failure::into_finding)?;
+    let (database, report) = check::read_all(&args.file, args.wait).map_err(Failure::into_finding)?;
     check::verdict(&report)?;
     let txn = database.begin_read()?;
     if let Some(source) = &args.against {
-        compare(&txn, source)?;
+        compare(&txn, source, args.wait)?;
     }
     writeln!(out, "{}, transaction {}", check::summary(&report), txn.id())?;
     Ok(())
 }
 
-fn compare(txn: &ReadTxn, path: &Path) -> Result<(), Failure> {
+fn compare(txn: &ReadTxn, path: &Path, wait: Wait) -> Result<(), Failure> {
     let shown = path.display();
     // Errors of the other database are its own, and not the backup's.
     let theirs = |failure| match failure {
         failure @ Failure::Database(_) => Failure::Outside(format!("{shown}: {}", failure.message())),
         other => other,
     };
-    let database = open::reading(path).map_err(theirs)?;
+    let database = open::reading(path, wait).map_err(theirs)?;
     let source = database.begin_read().map_err(Failure::from).map_err(theirs)?;
     match difference(txn, &source, theirs)? {
         None => Ok(()),

@@ -16,7 +16,7 @@ use folio::{Database, ReadTxn};
 use self::histogram::{Latencies, Style, duration};
 use self::workload::{Probe, SCAN_LEN, Scanned};
 use crate::failure::Failure;
-use crate::open;
+use crate::open::{self, Wait};
 use crate::table::grouped;
 use crate::text::Form;
 
@@ -51,6 +51,8 @@ pub struct Args {
     /// How long gets, scans and commits are measured, each
     #[arg(long, default_value = "2", value_parser = seconds)]
     seconds: Duration,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 impl Args {
@@ -96,7 +98,7 @@ fn clock() -> u64 {
 
 /// Reads from `file`, commits beside it.
 fn existing(args: &Args, file: &Path, out: &mut impl Write) -> Result<(), Failure> {
-    let database = open::reading(file)?;
+    let database = open::reading(file, args.wait)?;
     let txn = database.begin_read()?;
     let page_size = database.stats()?.page_size;
     // Made first: where it cannot be made, nobody has to wait to be told.

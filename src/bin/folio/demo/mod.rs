@@ -18,8 +18,9 @@ use folio::{BucketStats, CheckReport, Database};
 use self::measure::Rate;
 use self::source::Source;
 use crate::failure::Failure;
+use crate::open::{self, Wait};
 use crate::table::{self, grouped};
-use crate::{check, open, stat};
+use crate::{check, stat};
 
 /// The bucket that takes the measured commits.
 const COMMITS: &str = "commits";
@@ -34,6 +35,8 @@ pub struct Args {
     /// Where to leave the database; an earlier demo there is replaced, any other file is refused
     #[arg(long, value_name = "FILE", default_value = "demo.folio")]
     pub out: PathBuf,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 /// What there is to tell at the end.
@@ -49,19 +52,19 @@ struct Findings {
 }
 
 pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
-    make_room(&args.out)?;
-    let findings = demonstrate(&args.out).map_err(Failure::into_finding)?;
+    make_room(&args.out, args.wait)?;
+    let findings = demonstrate(&args.out, args.wait).map_err(Failure::into_finding)?;
     tell(&args.out, &findings, out)
 }
 
 /// Removes an earlier demo, and refuses to touch anything else.
-fn make_room(file: &Path) -> Result<(), Failure> {
+fn make_room(file: &Path, wait: Wait) -> Result<(), Failure> {
     // `symlink_metadata`, because a dangling link is in the way as well.
     if fs::symlink_metadata(file).is_err() {
         return Ok(());
     }
     let shown = file.display();
-    if !is_demo(file)? {
+    if !is_demo(file, wait)? {
         return Err(Failure::Outside(format!(
             "{shown}: there, and not an earlier demo; choose another path with --out"
         )));
@@ -71,8 +74,8 @@ fn make_room(file: &Path) -> Result<(), Failure> {
     })
 }
 
-fn is_demo(file: &Path) -> Result<bool, Failure> {
-    let database = match open::reading(file) {
+fn is_demo(file: &Path, wait: Wait) -> Result<bool, Failure> {
+    let database = match open::reading(file, wait) {
         Err(Failure::Database(folio::Error::NotADatabase)) => return Ok(false),
         opened => opened?,
     };
@@ -80,9 +83,9 @@ fn is_demo(file: &Path) -> Result<bool, Failure> {
     Ok(source::BUCKETS.iter().all(|name| there.iter().any(|there| there == name)))
 }
 
-fn demonstrate(file: &Path) -> Result<Findings, Failure> {
+fn demonstrate(file: &Path, wait: Wait) -> Result<Findings, Failure> {
     let source = Source::parse();
-    let database = open::writing_or_new(file)?;
+    let database = open::writing_or_new(file, wait)?;
     let start = Instant::now();
     load(&database, &source)?;
     let load = start.elapsed();
@@ -96,7 +99,7 @@ fn demonstrate(file: &Path) -> Result<Findings, Failure> {
     drop(before);
     drop(database);
 
-    let database = open::reading(file)?;
+    let database = open::reading(file, wait)?;
     let txn = database.begin_read()?;
     let compared_scans = verify::source(&txn, &source)?;
     verify::len(&open::bucket(&txn, COMMITS)?, COMMITS, COMMIT_COUNT)?;

@@ -3,13 +3,14 @@
 //! A JSON string holds text alone, so a key or value that is not UTF-8 stands in hexadecimal under "key_hex" or
 //! "value_hex". With `--hex` every key and value is hexadecimal, under its plain name.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
-use std::str;
+use std::{mem, str};
 
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 use super::lines::Lines;
-use super::{Bad, Reader, Record, Step, Writer};
+use super::{Bad, Reader, Record, Step, Writer, bucket_name};
 use crate::text::Form;
 
 const KEY: [&str; 2] = ["key", "key_hex"];
@@ -42,25 +43,23 @@ fn parse(line: &[u8], form: Form, names_bucket: bool, record: &mut Record) -> Re
     } else {
         r#"write {"key":"...","value":"..."}, both strings and nothing else"#
     };
-    let parsed = serde_json::from_slice(line).map_err(|error| format!("not JSON: {}; {wanted}", reason(&error)))?;
-    let Value::Object(mut object) = parsed else {
-        return Err(format!("not a JSON object; {wanted}"));
-    };
+    let mut object: Object<'_> = serde_json::from_slice(line).map_err(|error| match error.is_data() {
+        true => format!("not a JSON object; {wanted}"),
+        false => format!("not JSON: {}; {wanted}", reason(&error)),
+    })?;
     if names_bucket {
-        let Some(Value::String(bucket)) = object.remove("bucket") else {
-            return Err(format!("no bucket; {wanted}"));
-        };
-        record.bucket = bucket;
+        let bucket = object.remove("bucket").and_then(string).ok_or_else(|| format!("no bucket; {wanted}"))?;
+        let mut name = mem::take(&mut record.bucket).into_bytes();
+        unescape(bucket, &mut name)?;
+        record.bucket = bucket_name(name)?;
     }
-    match (field(&mut object, KEY, form)?, field(&mut object, VALUE, form)?) {
-        (Some(key), Some(value)) if object.is_empty() => {
-            record.key = key;
-            record.value = value;
-            Ok(())
-        }
-        _ => Err(format!("not a key and a value; {wanted}")),
-    }
+    let has_key = field(&mut object, KEY, form, &mut record.key)?;
+    let has_value = field(&mut object, VALUE, form, &mut record.value)?;
+    if has_key && has_value && object.is_empty() { Ok(()) } else { Err(format!("not a key and a value; {wanted}")) }
 }
+
+/// The values of an object as they are written. The parser decodes none, because for that it holds a string twice.
+type Object<'a> = BTreeMap<String, &'a RawValue>;
 
 /// What serde_json says, with the column alone: it takes every line for the first.
 fn reason(error: &serde_json::Error) -> String {
@@ -69,18 +68,61 @@ fn reason(error: &serde_json::Error) -> String {
     format!("{what} at column {}", error.column())
 }
 
-/// The bytes under exactly one of the two names.
-fn field(object: &mut Map<String, Value>, names: [&str; 2], form: Form) -> Result<Option<Vec<u8>>, String> {
+/// Finds the bytes under exactly one of the two names. Returns whether they are there.
+fn field(object: &mut Object<'_>, names: [&str; 2], form: Form, bytes: &mut Vec<u8>) -> Result<bool, String> {
     let [plain, hex] = names.map(|name| object.remove(name));
-    match (plain, hex) {
-        (Some(Value::String(text)), None) => match form {
-            // JSON has escapes of its own.
-            Form::Text => Ok(Some(text.into_bytes())),
-            Form::Hex => form.decode(text.as_bytes()).map(Some),
-        },
-        (None, Some(Value::String(text))) => Form::Hex.decode(text.as_bytes()).map(Some),
-        _ => Ok(None),
+    let (value, form) = match (plain, hex) {
+        (Some(value), None) => (value, form),
+        (None, Some(value)) => (value, Form::Hex),
+        _ => return Ok(false),
+    };
+    let Some(text) = string(value) else { return Ok(false) };
+    unescape(text, bytes)?;
+    match form {
+        // JSON has escapes of its own.
+        Form::Text => Ok(true),
+        Form::Hex => form.decode(bytes).map(|()| true),
     }
+}
+
+/// What is between the quotes, if the value is a string.
+fn string(value: &RawValue) -> Option<&str> {
+    value.get().strip_prefix('"')?.strip_suffix('"')
+}
+
+/// Puts what a string stands for into `bytes`. The parser has let every escape pass that has the right digits or letter.
+fn unescape(text: &str, bytes: &mut Vec<u8>) -> Result<(), String> {
+    bytes.clear();
+    // It is never longer; and to grow in steps would take twice the memory.
+    bytes.reserve(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        bytes.extend_from_slice(&rest.as_bytes()[..at]);
+        let (plain, len) = match rest.as_bytes()[at + 1] {
+            b'b' => ('\u{8}', 2),
+            b'f' => ('\u{c}', 2),
+            b'n' => ('\n', 2),
+            b'r' => ('\r', 2),
+            b't' => ('\t', 2),
+            b'u' => unicode(&rest[at..])?,
+            same => (char::from(same), 2),
+        };
+        bytes.extend_from_slice(plain.encode_utf8(&mut [0; 4]).as_bytes());
+        rest = &rest[at + len..];
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    Ok(())
+}
+
+/// The character of the escape \uHHHH, or of two of them, that the text begins with, and how long they are.
+fn unicode(text: &str) -> Result<(char, usize), String> {
+    const LEN: usize = r"\uHHHH".len();
+    let unit = |escape: &str| u16::from_str_radix(escape.strip_prefix(r"\u")?.get(..4)?, 16).ok();
+    let units = [text, &text[LEN..]].into_iter().map_while(unit);
+    let character = char::decode_utf16(units).next().and_then(Result::ok);
+    let character =
+        character.ok_or_else(|| format!("{} is half a character; write the other half behind it", &text[..LEN]))?;
+    Ok((character, LEN * character.len_utf16()))
 }
 
 pub struct JsonWriter<W> {
@@ -161,6 +203,34 @@ mod tests {
                 .unwrap_err()
                 .starts_with("not JSON: EOF while parsing a string at column 9;")
         );
+    }
+
+    #[test]
+    fn every_escape_is_decoded_as_by_the_library() {
+        let decoded = |text: &str| {
+            let line = format!("{{\"\\u006bey\":{text} ,\"value\": \"\"}}");
+            pair(&line, Form::Text).map(|(key, _)| key)
+        };
+        for text in [
+            r#""""#,
+            r#""plain é""#,
+            r#""\"\\\/\b\f\n\r\t""#,
+            r#""\\n\\\\u0041""#,
+            r#""a\u0000\u001f\u00e9\u732bb""#,
+            r#""\ud83d\udc31\uDBFF\uDFFF!\u0041\u0042""#,
+            r#""\ud7ff\ue000\uffff""#,
+        ] {
+            assert_eq!(decoded(text).unwrap(), serde_json::from_str::<String>(text).unwrap().into_bytes(), "{text}");
+        }
+        for bad in [r#""\ud83d""#, r#""\udc31\ud83d""#, r#""\ud83d\u0041""#, r#""\ud83dx""#] {
+            assert!(serde_json::from_str::<String>(bad).is_err());
+            assert!(decoded(bad).unwrap_err().contains("is half a character"), "{bad}");
+        }
+        for bad in [r#""\q""#, r#""\u00""#, r#""\u+041""#, "\"\t\"", "\"", "'a'"] {
+            assert!(serde_json::from_str::<String>(bad).is_err());
+            assert!(decoded(bad).unwrap_err().starts_with("not JSON: "), "{bad}");
+        }
+        assert_eq!(pair(r#"{"key":"\u0036b","value":""}"#, Form::Hex).unwrap().0, b"k");
     }
 
     #[test]

@@ -1,4 +1,6 @@
 //! An input line by line, with the number of each. The readers of all formats but CSV stand on it.
+//!
+//! Lines with nothing in them mean nothing in any format, and are passed over.
 
 use std::io::BufRead;
 
@@ -25,14 +27,19 @@ impl Lines {
     }
 
     pub fn next(&mut self) -> Result<Option<Line<'_>>, Bad> {
-        self.line.clear();
-        let number = self.number + 1;
-        let read = self.input.read_until(b'\n', &mut self.line);
-        if read.map_err(|error| Bad { line: number, why: error.to_string() })? == 0 {
-            return Ok(None);
+        loop {
+            self.line.clear();
+            let read = self.input.read_until(b'\n', &mut self.line);
+            if read.map_err(|error| Bad { line: self.number + 1, why: error.to_string() })? == 0 {
+                return Ok(None);
+            }
+            self.number += 1;
+            if !without_end(&self.line).is_empty() {
+                break;
+            }
         }
-        self.number = number;
-        Ok(Some(Line { number, text: without_end(&self.line), is_ended: self.line.ends_with(b"\n") }))
+        let is_ended = self.line.ends_with(b"\n");
+        Ok(Some(Line { number: self.number, text: without_end(&self.line), is_ended }))
     }
 
     /// Something wrong with the line that was read last.

@@ -1,7 +1,7 @@
 //! The formats in which entries leave a database and come back, one module each.
 //!
 //! `load` pulls from a [`Reader`] and `dump` pushes into a [`Writer`]. What a writer writes, the reader of the same
-//! format reads back exactly, whatever the bytes. Neither holds more than one entry.
+//! format reads back exactly, whatever the bytes. Neither holds more than one entry, and a reader the text of it beside it.
 
 mod csv;
 mod jsonl;
@@ -26,7 +26,7 @@ pub enum Format {
     Dump,
     /// key TAB value, with the escapes that scan prints
     Tsv,
-    /// Under a first line key,value; fields are quoted where needed, with the escapes that scan prints
+    /// Under a first line key,value; fields hold bytes as they are, between quotes where needed
     Csv,
     /// {"key":"...","value":"..."}; bytes that are not UTF-8 as "key_hex" or "value_hex"
     Jsonl,
@@ -61,13 +61,19 @@ impl Format {
         }
     }
 
-    /// Reads `input`: into `bucket` all of it, or what it says itself.
-    pub fn reader(self, input: Box<dyn BufRead>, bucket: Option<&str>, form: Form) -> Box<dyn Reader> {
+    /// Reads `input`: into `bucket` all of it, or what it says itself. Only CSV can be without escapes.
+    pub fn reader(
+        self,
+        input: Box<dyn BufRead>,
+        bucket: Option<&str>,
+        form: Form,
+        has_escapes: bool,
+    ) -> Box<dyn Reader> {
         let names_bucket = bucket.is_none();
         match self {
             Format::Dump => Box::new(PortableReader::new(input, bucket)),
             Format::Tsv => Box::new(TsvReader::new(input, form, names_bucket)),
-            Format::Csv => Box::new(CsvReader::new(input, form, names_bucket)),
+            Format::Csv => Box::new(CsvReader::new(input, form, has_escapes, names_bucket)),
             Format::Jsonl => Box::new(JsonReader::new(input, form, names_bucket)),
         }
     }

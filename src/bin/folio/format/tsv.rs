@@ -1,4 +1,5 @@
-//! Tab-separated text: key TAB value, or bucket TAB key TAB value where the lines name their buckets.
+//! Tab-separated text: key TAB value, or bucket TAB key TAB value where the lines name their buckets. Quotes are bytes as any
+//! other.
 
 use std::io::{self, BufRead, Write};
 
@@ -28,26 +29,29 @@ impl Reader for TsvReader {
 }
 
 fn parse(line: &[u8], form: Form, names_bucket: bool, record: &mut Record) -> Result<(), String> {
-    let fields: Vec<&[u8]> = line.split(|&byte| byte == b'\t').collect();
-    let (key, value) = match (names_bucket, &fields[..]) {
-        (true, [bucket, key, value]) => {
-            record.bucket = bucket_name(Form::Text.decode(bucket)?)?;
+    let mut fields = line.split(|&byte| byte == b'\t');
+    // No more than is needed to tell: a line may be long, and all tabs.
+    let fields = [(); 4].map(|()| fields.next());
+    let (key, value) = match (names_bucket, fields) {
+        (true, [Some(bucket), Some(key), Some(value), None]) => {
+            record.bucket = bucket_name(Form::Text.decoded(bucket)?)?;
             (key, value)
         }
-        (false, [key, value]) => (key, value),
-        (true, _) => {
-            return Err(format!(
-                "{} tabs; write bucket TAB key TAB value, or give BUCKET for lines of key TAB value",
-                fields.len() - 1
-            ));
-        }
-        (false, _) => {
-            return Err(format!(r"{} tabs; write key TAB value, and \t for a tab inside them", fields.len() - 1));
+        (false, [Some(key), Some(value), None, _]) => (key, value),
+        _ => {
+            let tabs = line.iter().filter(|&&byte| byte == b'\t').count();
+            return Err(match names_bucket {
+                true => {
+                    format!("{tabs} tabs; write bucket TAB key TAB value, or give BUCKET for lines of key TAB value")
+                }
+                false => format!(r"{tabs} tabs; write key TAB value, and \t for a tab inside them"),
+            });
         }
     };
-    record.key = form.decode(key)?;
-    record.value = form.decode(value)?;
-    Ok(())
+    key.clone_into(&mut record.key);
+    value.clone_into(&mut record.value);
+    form.decode(&mut record.key)?;
+    form.decode(&mut record.value)
 }
 
 pub struct TsvWriter<W> {

@@ -10,9 +10,10 @@ use folio::{PageKind, PageMap, PageRun, Stats};
 use super::{Svg, percent, shade};
 use crate::failure::Failure;
 use crate::kinds::{self, Counts, KINDS};
+use crate::open::{self, Wait};
 use crate::table::grouped;
 use crate::text::Form;
-use crate::{open, output, progress};
+use crate::{output, progress};
 
 /// The sides of a cell, from the largest; the first that leaves room for all pages is taken.
 const CELL_SIDES: [f64; 4] = [64.0, 32.0, 16.0, 8.0];
@@ -44,10 +45,12 @@ pub struct Args {
     /// Bring out the pages of this bucket, and fade the others
     #[arg(long, value_name = "NAME")]
     bucket: Option<String>,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let database = open::reading(&args.file)?;
+    let database = open::reading(&args.file, args.wait)?;
     if let Some(name) = &args.bucket {
         open::bucket(&database.begin_read()?, name)?;
     }

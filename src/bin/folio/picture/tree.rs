@@ -10,9 +10,10 @@ use folio::{Bucket, PageInfo, PageKind, ReadTxn};
 
 use super::{DARK_SHADE, Place, Svg, cut, cut_shown, percent, shade};
 use crate::failure::Failure;
+use crate::open::{self, Wait};
 use crate::table::grouped;
 use crate::text::Form;
-use crate::{open, output, progress};
+use crate::{output, progress};
 
 /// More pages of a level than these are drawn as columns, of which there are as many.
 const COLUMNS: usize = 400;
@@ -62,10 +63,12 @@ pub struct Args {
     /// The SVG file to write; one that is there is replaced. /dev/stdout goes to a pipe
     #[arg(short, long, visible_alias = "output", value_name = "SVG")]
     out: PathBuf,
+    #[command(flatten)]
+    wait: Wait,
 }
 
 pub fn run(args: &Args) -> Result<(), Failure> {
-    let database = open::reading(&args.file)?;
+    let database = open::reading(&args.file, args.wait)?;
     let page_size = database.stats()?.page_size;
     let txn = database.begin_read()?;
     let (names, more) = names(&txn, args)?;

@@ -20,7 +20,8 @@ use folio::Database;
 use rustyline::error::ReadlineError;
 
 use crate::failure::Failure;
-use crate::open;
+use crate::input;
+use crate::open::{self, Wait};
 use crate::table::counted;
 use prompt::Prompt;
 use session::Session;
@@ -47,6 +48,8 @@ pub struct Args {
     /// Open the database for reading: several processes can, as long as none writes
     #[arg(short, long)]
     read_only: bool,
+    #[command(flatten)]
+    wait: Wait,
     /// The file was given without a command, so that it may be a command misspelt: it is not created.
     #[arg(skip)]
     is_bare: bool,
@@ -55,7 +58,7 @@ pub struct Args {
 impl Args {
     /// What `folio FILE` stands for.
     pub fn of_file(file: PathBuf) -> Args {
-        Args { file, bucket: FIRST_BUCKET.to_owned(), read_only: false, is_bare: true }
+        Args { file, bucket: FIRST_BUCKET.to_owned(), read_only: false, wait: Wait::default(), is_bare: true }
     }
 
     fn open(&self) -> Result<Database, Failure> {
@@ -65,7 +68,10 @@ impl Args {
                 self.file.display()
             )));
         }
-        if self.read_only { open::reading(&self.file) } else { open::writing_or_new(&self.file) }
+        match self.read_only {
+            true => open::reading(&self.file, self.wait),
+            false => open::writing_or_new(&self.file, self.wait),
+        }
     }
 }
 
@@ -80,7 +86,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     if io::stdin().is_terminal() && io::stdout().is_terminal() {
         interactive(args, Rc::new(RefCell::new(session)), out)
     } else {
-        script(session, &mut io::stdin().lock(), out)
+        script(session, io::stdin().lock(), out)
     }
 }
 
@@ -112,13 +118,13 @@ fn interactive(args: &Args, session: Rc<RefCell<Session>>, out: &mut impl Write)
     session.borrow_mut().end()
 }
 
-fn script(mut session: Session, input: &mut impl BufRead, out: &mut impl Write) -> Result<(), Failure> {
+fn script(mut session: Session, input: impl BufRead, out: &mut impl Write) -> Result<(), Failure> {
+    let unreadable = |error| Failure::Outside(format!("cannot read the script: {error}"));
+    let mut input = input::unmarked(input).map_err(unreadable)?;
     let mut line = Vec::new();
     for number in 1.. {
         line.clear();
-        let read = input.read_until(b'\n', &mut line);
-        let read = read.map_err(|error| Failure::Outside(format!("cannot read the script: {error}")))?;
-        if read == 0 {
+        if input.read_until(b'\n', &mut line).map_err(unreadable)? == 0 {
             break;
         }
         match session.run(&line, out) {

@@ -64,7 +64,7 @@ pub fn parse(word: &Word) -> Result<Vec<u8>, String> {
             Ok(float) => Ok(encode_float(if f64::is_nan(float) { f64::NAN } else { float })),
             Err(_) => Err(not_typed(word, "a number such as 3.14, 1e-9, inf or NaN")),
         },
-        [b'x', b':', digits @ ..] => match Form::Hex.decode(digits) {
+        [b'x', b':', digits @ ..] => match Form::Hex.decoded(digits) {
             Ok(bytes) => Ok(bytes),
             Err(_) => Err(not_typed(word, "two hexadecimal digits a byte")),
         },

@@ -79,11 +79,12 @@ impl Header {
     /// The database's name as that of a bucket; none for a main database.
     pub fn bucket(&self) -> Result<Option<String>, Bad> {
         let Some(name) = &self.name else { return Ok(None) };
-        let name = match self.names {
-            Names::Plain => Ok(name.clone()),
-            Names::Escaped => Style::Print.decode(name),
+        let mut name = name.clone();
+        let decoded = match self.names {
+            Names::Plain => Ok(()),
+            Names::Escaped => Style::Print.decode(&mut name),
         };
-        name.and_then(bucket_name).map(Some).map_err(|why| Bad { line: self.name_line, why })
+        decoded.and_then(|()| bucket_name(name)).map(Some).map_err(|why| Bad { line: self.name_line, why })
     }
 }
 

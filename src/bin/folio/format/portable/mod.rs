@@ -20,7 +20,7 @@ mod write;
 
 use std::io::{self, Write};
 
-use crate::text::{Form, hex_byte};
+use crate::text::{Form, hex_byte, replace_escapes};
 
 pub use self::read::PortableReader;
 pub use self::write::{PortableWriter, check_name};
@@ -48,10 +48,11 @@ impl Style {
         }
     }
 
-    fn decode(self, text: &[u8]) -> Result<Vec<u8>, String> {
+    /// Puts the bytes that `text` stands for in its place.
+    fn decode(self, text: &mut Vec<u8>) -> Result<(), String> {
         match self {
             Style::Bytevalue => Form::Hex.decode(text),
-            Style::Print => unprint(text),
+            Style::Print => replace_escapes(text, printed),
         }
     }
 }
@@ -70,21 +71,13 @@ fn print(bytes: &[u8], out: &mut impl Write) -> io::Result<()> {
     out.write_all(rest)
 }
 
-fn unprint(text: &[u8]) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.iter().position(|&byte| byte == b'\\') {
-        bytes.extend_from_slice(&rest[..at]);
-        let (byte, len) = match rest[at + 1..] {
-            [b'\\', ..] => (b'\\', 2),
-            [high, low, ..] => (hex_byte(high, low).ok_or_else(|| bad_escape(&rest[at..]))?, 3),
-            _ => return Err(bad_escape(&rest[at..])),
-        };
-        bytes.push(byte);
-        rest = &rest[at + len..];
+/// The byte of the escape that `text` begins with, and how long that is.
+fn printed(text: &[u8]) -> Result<(u8, usize), String> {
+    match text[1..] {
+        [b'\\', ..] => Ok((b'\\', 2)),
+        [high, low, ..] => Ok((hex_byte(high, low).ok_or_else(|| bad_escape(text))?, 3)),
+        _ => Err(bad_escape(text)),
     }
-    bytes.extend_from_slice(rest);
-    Ok(bytes)
 }
 
 fn bad_escape(text: &[u8]) -> String {
@@ -98,6 +91,11 @@ fn bad_escape(text: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    fn decoded(style: Style, text: &[u8]) -> Result<Vec<u8>, String> {
+        let mut bytes = text.to_vec();
+        style.decode(&mut bytes).map(|()| bytes)
+    }
+
     #[test]
     fn every_byte_survives_both_styles() {
         let all: Vec<u8> = (0..=255).collect();
@@ -105,7 +103,7 @@ mod tests {
             let mut text = Vec::new();
             style.encode(&all, &mut text).unwrap();
             assert!(text.iter().all(|byte| matches!(byte, b' '..=b'~')));
-            assert_eq!(style.decode(&text).unwrap(), all);
+            assert_eq!(decoded(style, &text).unwrap(), all);
         }
     }
 
@@ -114,10 +112,10 @@ mod tests {
         let mut text = Vec::new();
         Style::Print.encode("a b~\\\u{e9}\n".as_bytes(), &mut text).unwrap();
         assert_eq!(text, br"a b~\5c\c3\a9\0a");
-        assert_eq!(Style::Print.decode(br"\\5c\5C\\\\x").unwrap(), br"\5c\\\x");
-        assert_eq!(Style::Print.decode(b"\xe9\t").unwrap(), b"\xe9\t");
+        assert_eq!(decoded(Style::Print, br"\\5c\5C\\\\x").unwrap(), br"\5c\\\x");
+        assert_eq!(decoded(Style::Print, b"\xe9\t").unwrap(), b"\xe9\t");
         for bad in [&br"\"[..], br"\5", br"\n1", br"a\\\", br"\+1"] {
-            assert!(Style::Print.decode(bad).unwrap_err().starts_with("unknown escape \\"));
+            assert!(decoded(Style::Print, bad).unwrap_err().starts_with("unknown escape \\"));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io::BufRead;
 
+use super::Style;
 use super::header::Header;
 use crate::format::lines::{Line, Lines};
 use crate::format::{Bad, Reader, Record, Step, excerpt};
@@ -84,13 +85,13 @@ impl PortableReader {
             self.at = At::Version;
             return Ok(false);
         }
-        record.key = data(&line).and_then(|text| style.decode(text)).map_err(|why| self.lines.bad(why))?;
+        data(&line, style, &mut record.key).map_err(|why| self.lines.bad(why))?;
 
         let Some(line) = self.lines.next()? else { return Err(self.cut_short()) };
         if line.text == DATA_END {
             return Err(self.lines.bad("a key without a value before DATA=END; make the dump anew"));
         }
-        record.value = data(&line).and_then(|text| style.decode(text)).map_err(|why| self.lines.bad(why))?;
+        data(&line, style, &mut record.value).map_err(|why| self.lines.bad(why))?;
         Ok(true)
     }
 
@@ -123,8 +124,8 @@ impl Reader for PortableReader {
     }
 }
 
-/// The text of a data line.
-fn data<'a>(line: &Line<'a>) -> Result<&'a [u8], String> {
+/// Puts what a data line stands for into `bytes`.
+fn data(line: &Line<'_>, style: Style, bytes: &mut Vec<u8>) -> Result<(), String> {
     let Some(text) = line.text.strip_prefix(b" ") else {
         let shown = excerpt(line.text);
         return Err(format!("{shown}: neither data, which has a space in front, nor DATA=END; make the dump anew"));
@@ -132,5 +133,6 @@ fn data<'a>(line: &Line<'a>) -> Result<&'a [u8], String> {
     if !line.is_ended {
         return Err("the dump ends within this line; it was cut short, so make it anew".to_owned());
     }
-    Ok(text)
+    text.clone_into(bytes);
+    style.decode(bytes)
 }
