@@ -375,6 +375,10 @@ mod tests {
         fn large(self, large: &LargeRef) -> Result<&'p [u8]> {
             self.pages.large(large)
         }
+
+        fn large_pages(self, large: &LargeRef) -> Result<&'p [u8]> {
+            self.pages.large_pages(large)
+        }
     }
 
     /// A tree that changes, and the truth about it.

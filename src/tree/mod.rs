@@ -42,6 +42,9 @@ pub(crate) trait Pages<'p>: Copy {
     /// A large value.
     fn large(self, large: &LargeRef) -> Result<&'p [u8]>;
 
+    /// The whole pages of a large value, of which nothing is checked.
+    fn large_pages(self, large: &LargeRef) -> Result<&'p [u8]>;
+
     /// Starts loading `LINES` cache lines of a page, `at` bytes into it. Never fails, never waits.
     fn prefetch<const LINES: usize>(self, _no: PageNo, _at: usize) {}
 
@@ -153,6 +156,11 @@ impl Tree {
 
     /// The tree that a record in page `holder` describes.
     pub(crate) fn from_record(record: &TreeRecord, holder: u64) -> Result<Tree> {
+        Tree::read(record).map_err(|what| Error::Corrupt { page: holder, what })
+    }
+
+    /// The tree that a record describes, or what is wrong with it.
+    pub(crate) fn read(record: &TreeRecord) -> std::result::Result<Tree, &'static str> {
         let tree = Tree {
             root: PageNo::new(record.root.get()),
             depth: usize::from(record.depth),
@@ -164,7 +172,7 @@ impl Tree {
             || empty != (tree.depth == 0)
             || empty != (tree.entry_count == 0)
         {
-            return Err(Error::Corrupt { page: holder, what: "a tree record that makes no sense" });
+            return Err("a tree record that makes no sense");
         }
         Ok(tree)
     }
@@ -190,6 +198,12 @@ impl Tree {
             page = pages.page(no)?;
         }
         Ok((no, Leaf::view(page)?))
+    }
+
+    /// The leaf that `key` belongs to, in a tree that is not empty.
+    #[cold]
+    pub(crate) fn leaf<'p>(&self, pages: impl Pages<'p>, key: &[u8]) -> Result<Leaf<'p>> {
+        Ok(self.descend(pages, pages.page(self.root)?, key)?.1)
     }
 
     /// The value of `key`.

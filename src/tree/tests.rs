@@ -87,6 +87,10 @@ impl<'p> Pages<'p> for &'p VecPages {
     }
 
     fn large(self, large: &LargeRef) -> Result<&'p [u8]> {
+        Ok(&self.large_pages(large)?[..large.len() as usize])
+    }
+
+    fn large_pages(self, large: &LargeRef) -> Result<&'p [u8]> {
         Ok(self.large[(large.page().get() - LARGE_BASE) as usize].as_deref().expect("a value in use"))
     }
 }
@@ -148,7 +152,9 @@ impl PagesMut for VecPages {
     }
 
     fn put_large(&mut self, value: &[u8]) -> Result<LargeRef> {
-        self.large.push(Some(value.to_vec()));
+        let mut pages = value.to_vec();
+        pages.resize(value.len().next_multiple_of(self.page_len), 0);
+        self.large.push(Some(pages));
         let no = PageNo::new(LARGE_BASE + self.large.len() as u64 - 1);
         Ok(LargeRef::new(no, value.len() as u64, TxnId::new(1), crc32c::crc32c(value)))
     }
@@ -212,6 +218,10 @@ impl Auditor for Strict {
     }
 
     fn unread(&mut self, path: &[u64], what: String) {
+        self.problem(path, what);
+    }
+
+    fn deviation(&mut self, path: &[u64], what: String) {
         self.problem(path, what);
     }
 }
