@@ -103,13 +103,20 @@
 //! # }
 //! ```
 //!
+//! A problem is [damage] or a [deviation]: something that readers pass over, such as a byte that nothing uses and that is not zero.
+//! [`CheckReport::is_damaged`] says whether there is any of the first. Of a file that is not damaged everything can be read, and a
+//! backup that is not exact is free of most deviations.
+//!
 //! [`BucketExists`]: crate::Error::BucketExists
 //! [`BucketName`]: crate::Error::BucketName
 //! [`Broken`]: crate::Error::Broken
 //! [`Cancelled`]: crate::Error::Cancelled
 //! [`Conflict`]: crate::Error::Conflict
 //! [`Corrupt`]: crate::Error::Corrupt
+//! [`CheckReport::is_damaged`]: crate::CheckReport::is_damaged
 //! [`Database::check`]: crate::Database::check
+//! [damage]: crate::ProblemKind::Damage
+//! [deviation]: crate::ProblemKind::Deviation
 //! [`Error`]: crate::Error
 //! [`Failed`]: crate::Error::Failed
 //! [`Forked`]: crate::Error::Forked

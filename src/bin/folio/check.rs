@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use folio::{CheckReport, Database};
+use folio::{CheckReport, Database, ProblemKind};
 
 use crate::failure::Failure;
 use crate::table::{counted, grouped};
@@ -11,7 +11,11 @@ use crate::{open, progress};
 
 /// Read every page and check that all of it holds together
 #[derive(clap::Args)]
-#[command(after_help = "Example: folio check demo.folio")]
+#[command(after_help = "\
+What is found is damage or, behind that word, a deviation: then the file is not as its format has it, but all that is
+stored can be read. The exit code is 1 for either.
+
+Example: folio check demo.folio")]
 pub struct Args {
     /// The database
     pub file: PathBuf,
@@ -31,9 +35,13 @@ pub fn print(report: &CheckReport, out: &mut impl Write) -> Result<(), Failure> 
     if more > 0 {
         writeln!(out, "and {} more", grouped(more))?;
     }
-    if !report.is_ok() {
+    if report.is_damaged() {
         let count = counted(report.problem_count, "problem", "problems");
         return Err(Failure::Unsound(format!("{count}; restore the file from a backup")));
+    }
+    if !report.is_ok() {
+        let what = "all that is stored can be read, and folio compact writes it anew";
+        return Err(Failure::Unsound(format!("{}; {what}", deviations(report))));
     }
     writeln!(out, "{}", summary(report))?;
     Ok(())
@@ -51,9 +59,9 @@ pub fn read_all(file: &Path) -> Result<(Database, CheckReport), Failure> {
     Ok((database, report?))
 }
 
-/// In one line: a failure that tells the first problem, if there is one.
+/// In one line: a failure that tells the first damage, if there is any.
 pub fn verdict(report: &CheckReport) -> Result<(), Failure> {
-    match report.problems.first() {
+    match report.problems.iter().find(|problem| problem.kind == ProblemKind::Damage) {
         None => Ok(()),
         Some(problem) => Err(Failure::Unsound(format!(
             "damaged: {problem}; {} in all, which folio check lists; use another backup",
@@ -62,9 +70,17 @@ pub fn verdict(report: &CheckReport) -> Result<(), Failure> {
     }
 }
 
-/// What a check that found nothing has looked at.
+/// What a check that found no damage has looked at.
 pub fn summary(report: &CheckReport) -> String {
     let pages = counted(report.pages, "page", "pages");
     let buckets = counted(report.buckets, "bucket", "buckets");
-    format!("ok: {pages}, {buckets}, {}", counted(report.entries, "entry", "entries"))
+    let entries = counted(report.entries, "entry", "entries");
+    let found =
+        if report.is_ok() { String::new() } else { format!(", {}, which folio check lists", deviations(report)) };
+    format!("ok: {pages}, {buckets}, {entries}{found}")
+}
+
+/// Of a report without damage.
+fn deviations(report: &CheckReport) -> String {
+    counted(report.problem_count, "deviation from the format", "deviations from the format")
 }
