@@ -40,7 +40,7 @@ pub fn print(report: &CheckReport, out: &mut impl Write) -> Result<(), Failure> 
         return Err(Failure::Unsound(format!("{count}; restore the file from a backup")));
     }
     if !report.is_ok() {
-        let what = "all that is stored can be read, and folio compact writes it anew";
+        let what = "all that is stored can be read; folio compact mends most of that";
         return Err(Failure::Unsound(format!("{}; {what}", deviations(report))));
     }
     writeln!(out, "{}", summary(report))?;
