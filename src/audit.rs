@@ -16,6 +16,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::bucket::{self, NAME_MAX, NOT_UTF8};
 use crate::disk::store::Store;
+use crate::error::Result;
 use crate::inspect::{PageKind, PageMap, PageRun};
 use crate::page::large::LargeRef;
 use crate::page::leaf::{Leaf, Value};
@@ -275,7 +276,7 @@ impl<'txn, F: FnMut(u64, u64) -> ControlFlow<()>> Audit<'txn, F> {
     }
 
     /// A page of the space log, which is called `name`. What refers to it was born in `born_max`. The error is what is wrong.
-    fn log_page(&mut self, no: PageNo, born_max: TxnId, name: &str) -> Result<LogPage<'txn>, String> {
+    fn log_page(&mut self, no: PageNo, born_max: TxnId, name: &str) -> std::result::Result<LogPage<'txn>, String> {
         let read = self.source.page(no).and_then(|bytes| {
             page::verify(bytes, no)?;
             Ok((bytes, LogPage::view(bytes)?))
@@ -287,7 +288,7 @@ impl<'txn, F: FnMut(u64, u64) -> ControlFlow<()>> Audit<'txn, F> {
         if page.born > born_max {
             return Err(born_too_late(page.born, born_max));
         }
-        self.page(no, bytes);
+        self.page(no, bytes).map_err(|error| describe(&error))?;
         page::deviations(bytes, |what| {
             self.report(ProblemKind::Deviation, Some(no.get()), &[], format!("{name}: {what}"));
         });
@@ -368,7 +369,7 @@ impl<'txn, F: FnMut(u64, u64) -> ControlFlow<()>> Audit<'txn, F> {
 }
 
 impl<F: FnMut(u64, u64) -> ControlFlow<()>> Auditor for Audit<'_, F> {
-    fn claim(&mut self, extent: Extent) -> Result<(), &'static str> {
+    fn claim(&mut self, extent: Extent) -> std::result::Result<(), &'static str> {
         if self.is_stopped {
             return Err("not looked at");
         }
@@ -406,10 +407,13 @@ impl<F: FnMut(u64, u64) -> ControlFlow<()>> Auditor for Audit<'_, F> {
         self.runs.is_none()
     }
 
-    fn page(&mut self, no: PageNo, page: &[u8]) {
+    fn page(&mut self, no: PageNo, page: &[u8]) -> Result<()> {
+        // As readers find it.
+        self.source.map.verify_birth(no, TxnId::new(page::header(page).born.get()))?;
         if let Some(runs) = &mut self.runs {
             runs.push(PageRun::sound(no.get(), page, self.bucket.clone()));
         }
+        Ok(())
     }
 
     fn large(&mut self, extent: Extent, large: &LargeRef) {

@@ -310,15 +310,12 @@ impl Map {
         Ok(value)
     }
 
-    /// The whole pages of a large value, of which nothing is verified.
-    pub(crate) fn large_pages(&self, large: &LargeRef) -> Result<&[u8]> {
-        let extent = Extent::new(large.page().get(), large.page_count(self.page_len()));
+    /// A page, or the pages of a large value, of which nothing is verified.
+    pub(crate) fn raw(&self, extent: Extent) -> Result<&[u8]> {
+        let no = PageNo::new(extent.first);
         let len = usize::try_from(extent.count).ok().and_then(|count| count.checked_mul(self.page_len()));
-        let Some(len) = len else {
-            return Err(Error::Corrupt { page: extent.first, what: "a large value that is too large" });
-        };
-        let pages = self.slice(large.page(), extent.count, len)?;
-        if extent.has_slot() { Err(outside(large.page())) } else { Ok(pages) }
+        let pages = self.slice(no, extent.count, len.ok_or_else(|| outside(no))?)?;
+        if extent.has_slot() { Err(outside(no)) } else { Ok(pages) }
     }
 
     #[inline]

@@ -434,30 +434,31 @@ fn header_deviation(page: &[u8]) -> Option<&'static str> {
     (!is_clean).then_some("a field of the header that is not zero, though nothing uses it")
 }
 
-fn is_zero(bytes: &[u8]) -> bool {
-    bytes.iter().fold(0, |all, byte| all | byte) == 0
-}
-
 /// The first byte of `range` that is not zero.
 pub(crate) fn nonzero_in(bytes: &[u8], range: Range<usize>) -> Option<usize> {
     let start = range.start;
     let bytes = bytes.get(range)?;
-    let zero_len: usize = bytes.chunks(64).take_while(|chunk| is_zero(chunk)).map(<[u8]>::len).sum();
-    bytes[zero_len..].iter().position(|&byte| byte != 0).map(|at| start + zero_len + at)
+    // Mostly there is none: then the first is zero, and each is as the one before it.
+    let (first, rest) = bytes.split_first()?;
+    if *first == 0 && *rest == bytes[..rest.len()] {
+        return None;
+    }
+    bytes.iter().position(|&byte| byte != 0).map(|at| start + at)
 }
 
 /// The first byte behind the slots of a sound page that is in no record and not zero. `records` gives place and length of each.
 fn stray_byte_behind(page: &[u8], slots_end: usize, records: impl Iterator<Item = (usize, usize)>) -> Option<usize> {
     let header = header(page);
-    if header.dead_len == U16::ZERO {
-        // The heap is all records.
-        return nonzero_in(page, slots_end..page.len() - usize::from(header.heap_len.get()));
+    let heap_at = page.len() - usize::from(header.heap_len.get());
+    let in_gap = nonzero_in(page, slots_end..heap_at);
+    if in_gap.is_some() || header.dead_len == U16::ZERO {
+        return in_gap;
     }
     let mut covered = Coverage::new();
     records.for_each(|(at, len)| {
         covered.add(at, len);
     });
-    covered.stray_byte(page, slots_end)
+    covered.stray_byte(page, heap_at)
 }
 
 /// The four bytes that stand for a key in its slot: `rest` is the key behind the page's prefix.
@@ -557,7 +558,7 @@ impl Coverage {
     /// The first byte of `page` from `from` on that is in no record and not zero.
     fn stray_byte(&self, page: &[u8], from: usize) -> Option<usize> {
         let words = self.0.iter().zip(page.chunks(64)).enumerate().skip(from / 64);
-        words.filter(|(_, (word, bytes))| **word != u64::MAX && !is_zero(bytes)).find_map(|(n, (word, bytes))| {
+        words.filter(|(_, (word, _))| **word != u64::MAX).find_map(|(n, (word, bytes))| {
             let is_stray = |&(i, byte): &(usize, &u8)| *byte != 0 && word >> i & 1 == 0 && n * 64 + i >= from;
             bytes.iter().enumerate().find(is_stray).map(|(i, _)| n * 64 + i)
         })

@@ -27,8 +27,10 @@ pub(crate) trait Auditor {
         true
     }
 
-    /// A page that was read and found sound, before those below it.
-    fn page(&mut self, _no: PageNo, _page: &[u8]) {}
+    /// A page that was read and found sound, before those below it. An error says why it is no good all the same.
+    fn page(&mut self, _no: PageNo, _page: &[u8]) -> Result<()> {
+        Ok(())
+    }
 
     /// A large value that lies where one can.
     fn large(&mut self, _extent: Extent, _large: &LargeRef) {}
@@ -89,7 +91,8 @@ impl<'p, P: Pages<'p>, A: Auditor> Check<'_, P, A> {
     }
 
     fn owned_page(&mut self, no: PageNo, level: usize, lower: Option<&[u8]>, upper: Option<&[u8]>) -> Option<u64> {
-        let verified = self.pages.page(no).and_then(|page| page::verify(page, no).map(|()| page));
+        let raw = self.pages.raw(Extent::new(no.get(), 1));
+        let verified = raw.and_then(|page| page::verify(page, no).map(|()| page));
         let page = match verified {
             Ok(page) => page,
             Err(error) => return self.unread(describe(&error)),
@@ -102,8 +105,10 @@ impl<'p, P: Pages<'p>, A: Auditor> Check<'_, P, A> {
         if born > above {
             return self.unread(born_too_late(born, above));
         }
+        if let Err(error) = self.auditor.page(no, page) {
+            return self.unread(describe(&error));
+        }
         self.born_max = born;
-        self.auditor.page(no, page);
         if self.auditor.is_thorough() {
             page::deviations(page, |what| self.auditor.deviation(&self.path, what));
         }
@@ -188,7 +193,7 @@ impl<'p, P: Pages<'p>, A: Auditor> Check<'_, P, A> {
             // Readers refuse a value of a transaction yet to come.
             if born > self.txn { self.problem(what) } else { self.deviation(what) }
         }
-        match self.pages.large_pages(large) {
+        match self.pages.raw(extent) {
             Ok(pages) => self.value(large, pages),
             Err(error) => self.problem(describe(&error)),
         }

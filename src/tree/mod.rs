@@ -32,6 +32,7 @@ use crate::error::{Error, Result};
 use crate::page::branch::Branch;
 use crate::page::large::LargeRef;
 use crate::page::leaf::{Leaf, Value};
+use crate::page::space_log::Extent;
 use crate::page::{DEPTH_MAX, PageNo, TreeRecord};
 
 /// Where pages are read. Copied freely: it is a few pointers.
@@ -42,8 +43,8 @@ pub(crate) trait Pages<'p>: Copy {
     /// A large value.
     fn large(self, large: &LargeRef) -> Result<&'p [u8]>;
 
-    /// The whole pages of a large value, of which nothing is checked.
-    fn large_pages(self, large: &LargeRef) -> Result<&'p [u8]>;
+    /// Whole pages as they lie in the file, of which nothing is checked.
+    fn raw(self, extent: Extent) -> Result<&'p [u8]>;
 
     /// Starts loading `LINES` cache lines of a page, `at` bytes into it. Never fails, never waits.
     fn prefetch<const LINES: usize>(self, _no: PageNo, _at: usize) {}

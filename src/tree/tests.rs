@@ -87,11 +87,14 @@ impl<'p> Pages<'p> for &'p VecPages {
     }
 
     fn large(self, large: &LargeRef) -> Result<&'p [u8]> {
-        Ok(&self.large_pages(large)?[..large.len() as usize])
+        Ok(&self.raw(Extent::new(large.page().get(), 1))?[..large.len() as usize])
     }
 
-    fn large_pages(self, large: &LargeRef) -> Result<&'p [u8]> {
-        Ok(self.large[(large.page().get() - LARGE_BASE) as usize].as_deref().expect("a value in use"))
+    fn raw(self, extent: Extent) -> Result<&'p [u8]> {
+        match extent.first.checked_sub(LARGE_BASE) {
+            Some(index) => Ok(self.large[index as usize].as_deref().expect("a value in use")),
+            None => self.page(PageNo::new(extent.first)),
+        }
     }
 }
 

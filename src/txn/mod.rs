@@ -646,13 +646,16 @@ impl<'a> Pages<'a> for PageSource<'a> {
     }
 
     fn large(self, large: &LargeRef) -> Result<&'a [u8]> {
-        self.check_end(large)?;
+        let page_len = self.map.page_len();
+        let end = large.page().get().checked_add(large.page_count(page_len));
+        if end.is_none_or(|end| end > self.page_count) {
+            return Err(Error::Corrupt { page: large.page().get(), what: "a large value past the end" });
+        }
         self.map.large(large)
     }
 
-    fn large_pages(self, large: &LargeRef) -> Result<&'a [u8]> {
-        self.check_end(large)?;
-        self.map.large_pages(large)
+    fn raw(self, extent: Extent) -> Result<&'a [u8]> {
+        self.map.raw(extent)
     }
 
     #[inline(always)]
@@ -669,14 +672,6 @@ impl<'a> Pages<'a> for PageSource<'a> {
 }
 
 impl<'a> PageSource<'a> {
-    fn check_end(self, large: &LargeRef) -> Result<()> {
-        let end = large.page().get().checked_add(large.page_count(self.map.page_len()));
-        if end.is_none_or(|end| end > self.page_count) {
-            return Err(Error::Corrupt { page: large.page().get(), what: "a large value past the end" });
-        }
-        Ok(())
-    }
-
     /// The page, for one who reads it again and again; `None` if each time is to verify it, or if it is no good.
     #[inline]
     pub(crate) fn keep(self, no: PageNo) -> Option<&'a [u8]> {
