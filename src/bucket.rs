@@ -50,6 +50,7 @@ pub(crate) fn find(source: PageSource<'_>, catalog: Tree, name: &str) -> Result<
 }
 
 /// The tree that a record of the catalog describes, or what is wrong with the record.
+#[inline]
 pub(crate) fn to_tree(record: &[u8]) -> std::result::Result<Tree, &'static str> {
     match BucketRecord::ref_from_bytes(record) {
         Ok(record) => Tree::read(&record.tree),
