@@ -1,26 +1,35 @@
 //! The check of a whole file: who owns each page, and everything that is wrong, with the place where it is. The same walk makes the
 //! map of all pages.
 //!
+//! What is wrong is damage or a deviation: readers pass over bytes that should be zero, and over limits that only writers have to
+//! keep; the check does not.
+//!
 //! The space log is read first, then the catalog, and each bucket when the walk over the catalog comes to its record. So what
 //! is kept in memory is the set of owned pages and one path, however many buckets there are. One damaged page is one problem:
 //! where a tree or the log could not be read to its end, pages that nobody owns are not called lost.
 
-use std::fmt;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
+use std::time::Duration;
+use std::{fmt, io, thread};
 
-use crate::bucket;
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::bucket::{self, NAME_MAX, NOT_UTF8};
+use crate::disk::store::Store;
+use crate::error::Result;
 use crate::inspect::{PageKind, PageMap, PageRun};
 use crate::page::large::LargeRef;
 use crate::page::leaf::{Leaf, Value};
-use crate::page::meta::Meta;
+use crate::page::meta::{META_LEN, Meta, Slot};
 use crate::page::space_log::{Extent, LogPage};
-use crate::page::{self, PageNo, SLOT_PAGES, TxnId};
-use crate::tree::check::{Auditor, check, describe};
+use crate::page::{self, BucketRecord, PageNo, SLOT_PAGES, TxnId};
+use crate::tree::check::{Auditor, born_too_late, check, describe};
 use crate::tree::{Pages, Tree};
 use crate::txn::PageSource;
 use crate::txn::extents::ExtentSet;
 use crate::txn::read::ReadTxn;
+use crate::txn::recover::PassedOver;
 use crate::txn::space::Space;
 
 /// What [`Database::check`](crate::Database::check) found.
@@ -33,24 +42,52 @@ pub struct CheckReport {
     pub buckets: u64,
     /// The number of entries in all buckets.
     pub entries: u64,
-    /// Everything that is wrong, up to 1,000 problems.
+    /// Everything that is wrong, up to 1,000 problems of each kind.
     pub problems: Vec<Problem>,
     /// How many problems there are.
     pub problem_count: u64,
+    /// How many of the problems are damage.
+    pub damage_count: u64,
+    /// How many of the problems are what an interrupted commit leaves.
+    pub interrupted_count: u64,
 }
 
 impl CheckReport {
-    /// Whether nothing is wrong.
+    /// Whether nothing is wrong, but for what an interrupted commit leaves: that is as it should be after a power cut.
     pub fn is_ok(&self) -> bool {
-        self.problem_count == 0
+        self.problem_count == self.interrupted_count
+    }
+
+    /// Whether one of the problems is damage. If not, everything that was stored is there and can be read.
+    pub fn is_damaged(&self) -> bool {
+        self.damage_count > 0
     }
 }
 
+/// What a problem means for the data.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[non_exhaustive]
+pub enum ProblemKind {
+    /// Something was lost, cannot be read or cannot be relied on, such as a page that fails its checksum or a page that nobody owns.
+    /// Restore a backup.
+    Damage,
+    /// The file is not as its format has it, and yet all data is whole: a byte that nothing uses is not zero, or a key is longer than a
+    /// writer accepts. No version of this library writes such a file. Another program did, or a fault that came before the checksum was
+    /// made. A [compact](crate::Backup) copy is free of most of it.
+    Deviation,
+    /// What is left of a commit that a power cut has interrupted: a newer commit that the open has passed over, or a meta slot that holds
+    /// none. All data of the commit that was opened is whole, and the next commit takes the place of what is left. Damage to the newest
+    /// commit or to a slot may look the same, so where there was no power cut, it is that.
+    Interrupted,
+}
+
 /// Something that is wrong with a file. It displays as a line: the bucket or the catalog, the page and the path to it, and what
-/// is wrong, such as `bucket "users": page 56 (root 12 > 34 > 56): checksum mismatch`.
+/// is wrong, such as `bucket "users": page 56 (root 12 > 34 > 56): checksum mismatch`; if it is no damage, behind a word that says what it is.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Problem {
+    /// Whether it is damage, or the data is whole.
+    pub kind: ProblemKind,
     /// The page, if it is one page's problem; of a large value, or of a run of lost pages, the first one.
     pub page: Option<u64>,
     /// The bucket, if it is a bucket's problem.
@@ -64,6 +101,11 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            ProblemKind::Damage => "",
+            ProblemKind::Deviation => "deviation: ",
+            ProblemKind::Interrupted => "interrupted: ",
+        })?;
         match &self.bucket {
             Some(bucket) => write!(f, "bucket {bucket:?}: ")?,
             None if !self.path.is_empty() => f.write_str("catalog: ")?,
@@ -86,8 +128,11 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A report keeps no more problems than this: a hostile file can have as many as it has bytes.
-const PROBLEMS_MAX: usize = 1000;
+/// A report keeps no more problems of a kind than this: a hostile file can have as many as it has bytes.
+const PROBLEMS_MAX: u64 = 1000;
+
+/// A slot is written in less time than this.
+const SLOT_PAUSE: Duration = Duration::from_millis(2);
 
 /// How many pages go by between two calls of `progress`.
 const PROGRESS_STEP: u64 = 1024;
@@ -100,6 +145,7 @@ pub(crate) fn audit(
     progress: impl FnMut(u64, u64) -> ControlFlow<()>,
 ) -> Option<CheckReport> {
     let mut audit = Audit::new(txn, progress);
+    audit.slots(meta);
     audit.walk(meta);
     audit.lost_pages();
     audit.tell(audit.page_count);
@@ -124,6 +170,9 @@ pub(crate) fn page_map(
 
 /// Who owns which page, and what is wrong so far.
 struct Audit<'txn, F> {
+    /// While nothing has been committed since the open.
+    passed_over: Option<PassedOver>,
+    store: &'txn dyn Store,
     source: PageSource<'txn>,
     txn: TxnId,
     catalog: Tree,
@@ -139,7 +188,7 @@ struct Audit<'txn, F> {
     is_stopped: bool,
     /// The bucket whose tree is being walked; none while it is the catalog's.
     bucket: Option<Arc<str>>,
-    /// What each page is used for, if that is what is asked: then large values are not read.
+    /// What each page is used for, if that is what is asked: then large values are not read, nor is it told what deviates.
     runs: Option<Vec<PageRun>>,
     progress: F,
     report: CheckReport,
@@ -148,7 +197,18 @@ struct Audit<'txn, F> {
 impl<'txn, F: FnMut(u64, u64) -> ControlFlow<()>> Audit<'txn, F> {
     fn new(txn: &'txn ReadTxn, progress: F) -> Audit<'txn, F> {
         let page_count = txn.page_count();
+        let report = CheckReport {
+            pages: page_count,
+            buckets: 0,
+            entries: 0,
+            problems: Vec::new(),
+            problem_count: 0,
+            damage_count: 0,
+            interrupted_count: 0,
+        };
         Audit {
+            passed_over: txn.shared().passed_over.filter(|it| it.opened == txn.id()),
+            store: &*txn.shared().store,
             source: txn.source(),
             txn: txn.id(),
             catalog: txn.catalog(),
@@ -162,8 +222,61 @@ impl<'txn, F: FnMut(u64, u64) -> ControlFlow<()>> Audit<'txn, F> {
             bucket: None,
             runs: None,
             progress,
-            report: CheckReport { pages: page_count, buckets: 0, entries: 0, problems: Vec::new(), problem_count: 0 },
+            report,
         }
+    }
+
+    /// What in the meta and behind both slots is not as the format has it.
+    fn slots(&mut self, meta: &Meta) {
+        if let Some(what) = meta.stray_bytes() {
+            // The slot may have been overwritten since.
+            let page =
+                SLOT_PAGES.into_iter().find(|&no| self.slot(no, 0..META_LEN).is_ok_and(|slot| slot == meta.as_bytes()));
+            self.report(ProblemKind::Deviation, page, &[], what.to_string());
+        }
+        if let Some(passed_over) = self.passed_over {
+            self.report(ProblemKind::Interrupted, None, &[], passed_over.to_string());
+        }
+        for no in SLOT_PAGES {
+            if let Some(what) = self.bad_slot(no) {
+                self.report(ProblemKind::Interrupted, Some(no), &[], what.to_string());
+            }
+            match self.slot(no, META_LEN..self.page_len) {
+                Ok(behind) => {
+                    if let Some(at) = page::nonzero_in(&behind, 0..behind.len()) {
+                        let what = format!("byte {} is not zero, though nothing uses it", META_LEN + at);
+                        self.report(ProblemKind::Deviation, Some(no), &[], what);
+                    }
+                }
+                Err(error) => self.damage(Some(no), &[], format!("cannot be read: {error}")),
+            }
+        }
+    }
+
+    /// Why a slot holds no commit. A writer may be writing it: then it is different the next time.
+    fn bad_slot(&self, no: u64) -> Option<&'static str> {
+        let mut before = Vec::new();
+        loop {
+            // Where it cannot be read, that is told of the bytes behind it.
+            let bytes = self.slot(no, 0..META_LEN).ok()?;
+            let what = match Meta::read(bytes.first_chunk().expect("as many bytes as a meta has")) {
+                Slot::Good(_) => return None,
+                Slot::Foreign => "a meta slot that holds no commit; the other one does",
+                Slot::Damaged | Slot::Version { .. } => "a meta slot that fails its checksum; the other one does not",
+            };
+            if bytes == before {
+                return Some(what);
+            }
+            before = bytes;
+            thread::sleep(SLOT_PAUSE);
+        }
+    }
+
+    /// Bytes of a page that begins with a meta slot: the one kind of page that is never read through the map.
+    fn slot(&self, no: u64, range: Range<usize>) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; range.len()];
+        self.store.read_at(&mut bytes, no * self.page_len as u64 + range.start as u64)?;
+        Ok(bytes)
     }
 
     /// Goes through the space log, the catalog and all buckets.
@@ -176,14 +289,14 @@ impl<'txn, F: FnMut(u64, u64) -> ControlFlow<()>> Audit<'txn, F> {
     /// The pages of the space log, and those that it says are free.
     fn space(&mut self, meta: &Meta) {
         let fields = meta.fields();
-        let mut no = fields.log_head;
+        let (mut no, mut born_max) = (fields.log_head, self.txn);
         for n in 1..=fields.log_count {
-            match self.log_page(no) {
-                Ok(previous) => no = previous,
+            let name = format!("page {n} of the {} of the space log", fields.log_count);
+            match self.log_page(no, born_max, &name) {
+                Ok(page) => (no, born_max) = (page.previous, page.born),
                 Err(why) => {
                     self.is_whole = false;
-                    let what = format!("page {n} of the {} of the space log: {why}", fields.log_count);
-                    return self.report(Some(no.get()), &[], what);
+                    return self.damage(Some(no.get()), &[], format!("{name}: {why}"));
                 }
             }
         }
@@ -194,18 +307,18 @@ impl<'txn, F: FnMut(u64, u64) -> ControlFlow<()>> Audit<'txn, F> {
                     self.own(extent);
                 }
                 for extent in space.log_pages().filter(|page| space.recorded().overlaps(*page)) {
-                    self.report(Some(extent.first), &[], "a page of the space log, and free".to_string());
+                    self.damage(Some(extent.first), &[], "a page of the space log, and free".to_string());
                 }
             }
             Err(error) => {
                 self.is_whole = false;
-                self.report(None, &[], format!("the space log cannot be read: {}", describe(&error)));
+                self.damage(None, &[], format!("the space log cannot be read: {}", describe(&error)));
             }
         }
     }
 
-    /// A page of the space log. Answers the one before, or what is wrong.
-    fn log_page(&mut self, no: PageNo) -> Result<PageNo, String> {
+    /// A page of the space log, which is called `name`. What refers to it was born in `born_max`. The error is what is wrong.
+    fn log_page(&mut self, no: PageNo, born_max: TxnId, name: &str) -> std::result::Result<LogPage<'txn>, String> {
         let read = self.source.page(no).and_then(|bytes| {
             page::verify(bytes, no)?;
             Ok((bytes, LogPage::view(bytes)?))
@@ -214,22 +327,34 @@ impl<'txn, F: FnMut(u64, u64) -> ControlFlow<()>> Audit<'txn, F> {
         let extent = Extent::new(no.get(), 1);
         self.claim(extent)?;
         self.log.insert(extent);
-        self.page(no, bytes);
-        Ok(page.previous)
+        if page.born > born_max {
+            return Err(born_too_late(page.born, born_max));
+        }
+        self.page(no, bytes).map_err(|error| describe(&error))?;
+        page::deviations(bytes, |what| {
+            self.report(ProblemKind::Deviation, Some(no.get()), &[], format!("{name}: {what}"));
+        });
+        Ok(page)
     }
 
     /// A bucket, as its record in the leaf of the catalog that `path` leads to has it.
     fn bucket(&mut self, path: &[u64], name: &[u8], record: &[u8]) {
         let Ok(name) = std::str::from_utf8(name) else {
-            return self.unread(path, "a bucket name that is not UTF-8".to_string());
+            return self.unread(path, NOT_UTF8.to_string());
         };
         self.bucket = Some(name.into());
-        match bucket::to_tree(record, self.catalog) {
+        if !(1..=NAME_MAX).contains(&name.len()) {
+            self.deviation(path, format!("a bucket name of {} bytes; it has 1 to {NAME_MAX}", name.len()));
+        }
+        match bucket::to_tree(record) {
             Ok(tree) => {
+                if let Some(what) = BucketRecord::ref_from_bytes(record).ok().and_then(BucketRecord::deviation) {
+                    self.deviation(path, format!("its record in the catalog: {what}"));
+                }
                 self.report.buckets += 1;
                 self.report.entries += check(&tree, self.source, self.page_len, self.txn, self);
             }
-            Err(error) => self.unread(path, format!("its record in the catalog: {}", describe(&error))),
+            Err(what) => self.unread(path, format!("its record in the catalog: {what}")),
         }
         self.bucket = None;
     }
@@ -260,23 +385,35 @@ impl<'txn, F: FnMut(u64, u64) -> ControlFlow<()>> Audit<'txn, F> {
                     1 => String::new(),
                     count => format!(", {count} pages in a row"),
                 };
-                self.report(Some(next), &[], format!("lost: neither reachable nor free{run}"));
+                self.damage(Some(next), &[], format!("lost: neither reachable nor free{run}"));
             }
             next = owned.end();
         }
     }
 
-    fn report(&mut self, page: Option<u64>, path: &[u64], what: String) {
-        self.report.problem_count += 1;
-        if self.report.problems.len() < PROBLEMS_MAX {
+    fn damage(&mut self, page: Option<u64>, path: &[u64], what: String) {
+        self.report(ProblemKind::Damage, page, path, what);
+    }
+
+    fn report(&mut self, kind: ProblemKind, page: Option<u64>, path: &[u64], what: String) {
+        let report = &mut self.report;
+        report.problem_count += 1;
+        report.damage_count += u64::from(kind == ProblemKind::Damage);
+        report.interrupted_count += u64::from(kind == ProblemKind::Interrupted);
+        let of_kind = match kind {
+            ProblemKind::Damage => report.damage_count,
+            ProblemKind::Deviation => report.problem_count - report.damage_count - report.interrupted_count,
+            ProblemKind::Interrupted => report.interrupted_count,
+        };
+        if of_kind <= PROBLEMS_MAX {
             let bucket = self.bucket.as_deref().map(str::to_string);
-            self.report.problems.push(Problem { page, bucket, path: path.to_vec(), what });
+            report.problems.push(Problem { kind, page, bucket, path: path.to_vec(), what });
         }
     }
 }
 
 impl<F: FnMut(u64, u64) -> ControlFlow<()>> Auditor for Audit<'_, F> {
-    fn claim(&mut self, extent: Extent) -> Result<(), &'static str> {
+    fn claim(&mut self, extent: Extent) -> std::result::Result<(), &'static str> {
         if self.is_stopped {
             return Err("not looked at");
         }
@@ -298,7 +435,11 @@ impl<F: FnMut(u64, u64) -> ControlFlow<()>> Auditor for Audit<'_, F> {
     }
 
     fn problem(&mut self, path: &[u64], what: String) {
-        self.report(path.last().copied(), path, what);
+        self.damage(path.last().copied(), path, what);
+    }
+
+    fn deviation(&mut self, path: &[u64], what: String) {
+        self.report(ProblemKind::Deviation, path.last().copied(), path, what);
     }
 
     fn unread(&mut self, path: &[u64], what: String) {
@@ -306,14 +447,17 @@ impl<F: FnMut(u64, u64) -> ControlFlow<()>> Auditor for Audit<'_, F> {
         self.problem(path, what);
     }
 
-    fn reads_values(&self) -> bool {
+    fn is_thorough(&self) -> bool {
         self.runs.is_none()
     }
 
-    fn page(&mut self, no: PageNo, page: &[u8]) {
+    fn page(&mut self, no: PageNo, page: &[u8]) -> Result<()> {
+        // As readers find it.
+        self.source.map.verify_birth(no, TxnId::new(page::header(page).born.get()))?;
         if let Some(runs) = &mut self.runs {
             runs.push(PageRun::sound(no.get(), page, self.bucket.clone()));
         }
+        Ok(())
     }
 
     fn large(&mut self, extent: Extent, large: &LargeRef) {

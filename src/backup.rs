@@ -14,7 +14,8 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::bucket;
+use crate::audit::ProblemKind;
+use crate::bucket::{self, NOT_UTF8};
 use crate::disk::file::{self, NewFile};
 use crate::error::{Error, Result};
 use crate::options::Options;
@@ -177,12 +178,12 @@ fn write(
     output.finish()
 }
 
-/// Opens the finished file, and demands that a check of it finds nothing.
+/// Opens the finished file, and demands that a check of it finds no damage. Where the source deviates from the format, so may the copy.
 fn check(path: &Path, len: u64, progress: &mut Progress<'_>) -> Result<()> {
     // Its maker has the lock.
     let copy = Options { lock: false, ..Options::new().read_only(true) }.open(path)?;
     let report = copy.check_until(|_, _| progress.call(len, len))?.ok_or(Error::Cancelled)?;
-    match report.problems.first() {
+    match report.problems.iter().find(|problem| problem.kind == ProblemKind::Damage) {
         None => Ok(()),
         Some(problem) => {
             let what = "the finished backup does not pass a check";
@@ -304,7 +305,7 @@ impl Output<'_, '_> {
 }
 
 /// The buckets that the records in a leaf of the catalog describe.
-fn buckets<'a>(leaf: &Leaf<'a>, catalog: Tree) -> impl Iterator<Item = Result<(&'a [u8], Tree)>> {
+fn buckets<'a>(leaf: &Leaf<'a>) -> impl Iterator<Item = Result<(&'a [u8], Tree)>> {
     let leaf = *leaf;
     (0..leaf.len()).map(move |i| {
         let (name, record) = match leaf.entry(i)? {
@@ -312,8 +313,8 @@ fn buckets<'a>(leaf: &Leaf<'a>, catalog: Tree) -> impl Iterator<Item = Result<(&
             (name, Value::Large(_)) => (name, &[][..]),
         };
         match std::str::from_utf8(name) {
-            Ok(_) => Ok((name, bucket::to_tree(record, catalog)?)),
-            Err(_) => Err(Error::Corrupt { page: catalog.root.get(), what: "a bucket name that is not UTF-8" }),
+            Ok(_) => Ok((name, bucket::to_tree(record).map_err(|what| leaf.corrupt(what))?)),
+            Err(_) => Err(leaf.corrupt(NOT_UTF8)),
         }
     })
 }

@@ -20,6 +20,9 @@ use crate::txn::write::WriteTxn;
 /// The longest name of a bucket, in bytes.
 pub(crate) const NAME_MAX: usize = 255;
 
+/// What is wrong with a name that no bucket can have.
+pub(crate) const NOT_UTF8: &str = "a bucket name that is not UTF-8";
+
 /// A key and its value, lent by a transaction.
 pub type Entry<'txn> = (&'txn [u8], &'txn [u8]);
 
@@ -43,16 +46,22 @@ pub(crate) fn check_value_len(len: usize) -> Result<()> {
 /// The tree of the bucket of this name, as the catalog has it.
 pub(crate) fn find(source: PageSource<'_>, catalog: Tree, name: &str) -> Result<Option<Tree>> {
     let Some(bytes) = catalog.get(source, name.as_bytes())? else { return Ok(None) };
-    to_tree(bytes, catalog).map(Some)
+    to_tree(bytes).map(Some).map_err(|what| corrupt(source, catalog, name.as_bytes(), what))
 }
 
-/// The tree that a record of the catalog describes.
-pub(crate) fn to_tree(record: &[u8], catalog: Tree) -> Result<Tree> {
-    let holder = catalog.root.get();
+/// The tree that a record of the catalog describes, or what is wrong with the record.
+#[inline]
+pub(crate) fn to_tree(record: &[u8]) -> std::result::Result<Tree, &'static str> {
     match BucketRecord::ref_from_bytes(record) {
-        Ok(record) => Tree::from_record(&record.tree, holder),
-        Err(_) => Err(Error::Corrupt { page: holder, what: "a bucket record of the wrong length" }),
+        Ok(record) => Tree::read(&record.tree),
+        Err(_) => Err("a bucket record of the wrong length"),
     }
+}
+
+/// What is wrong with the entry of a bucket in the catalog, told of the page where it is.
+#[cold]
+pub(crate) fn corrupt(source: PageSource<'_>, catalog: Tree, name: &[u8], what: &'static str) -> Error {
+    catalog.leaf(source, name).map_or_else(|error| error, |leaf| leaf.corrupt(what))
 }
 
 /// What the catalog holds for a bucket with this tree.
@@ -71,10 +80,9 @@ pub(crate) fn all(source: PageSource<'_>, catalog: Tree) -> Result<Vec<(String, 
     let mut buckets: Vec<(String, Tree)> = Vec::new();
     for entry in TreeRange::new(source, catalog, (..).bounds()) {
         let (name, record) = entry?;
-        let Ok(name) = std::str::from_utf8(name) else {
-            return Err(Error::Corrupt { page: catalog.root.get(), what: "a bucket name that is not UTF-8" });
-        };
-        buckets.push((name.to_string(), to_tree(record, catalog)?));
+        let bucket = std::str::from_utf8(name).map_err(|_| NOT_UTF8).and_then(|known| Ok((known, to_tree(record)?)));
+        let (name, tree) = bucket.map_err(|what| corrupt(source, catalog, name, what))?;
+        buckets.push((name.to_string(), tree));
     }
     Ok(buckets)
 }

@@ -489,8 +489,10 @@ impl Database {
     }
 
     /// Checks the whole file: every page's checksum and structure, the order of all keys, every count, and that each page is
-    /// exactly one of meta, reachable, free or pending. Readers and writers go on meanwhile, and what they change is not looked at.
-    /// Each [`Problem`](crate::Problem) says where it is. What follows from a page that cannot be read is no problem of its own.
+    /// exactly one of meta, reachable, free or pending; and what readers pass over: the limits of names, keys and values, unknown flags,
+    /// and that the bytes that nothing uses are zero. Readers and writers go on meanwhile, and what they change is not looked at.
+    /// Each [`Problem`](crate::Problem) says where it is, and whether it is damage or the data is whole. What follows from a page that
+    /// cannot be read is no problem of its own.
     ///
     /// # Errors
     ///

@@ -7,7 +7,7 @@ use std::fmt;
 use std::iter::FusedIterator;
 use std::ops::Bound;
 
-use crate::bucket::to_tree;
+use crate::bucket::{self, NOT_UTF8, to_tree};
 use crate::error::{Error, Result};
 use crate::page::leaf::Value;
 use crate::tree::diff::{Diff as TreeDiff, Difference};
@@ -97,12 +97,17 @@ impl<'txn> Half<'txn> {
         Half { source: txn.source(), catalog: txn.catalog() }
     }
 
-    /// The tree that a record of the catalog describes; an empty one if there is no record.
-    fn tree(&self, record: Option<Value<'txn>>) -> Result<Tree> {
+    /// The tree that the record of `name` in the catalog describes; an empty one if there is no record.
+    fn tree(&self, name: &[u8], record: Option<Value<'txn>>) -> Result<Tree> {
         match record {
-            Some(record) => to_tree(self.source.lend(record)?, self.catalog),
+            Some(record) => to_tree(self.source.lend(record)?).map_err(|what| self.corrupt(name, what)),
             None => Ok(Tree::EMPTY),
         }
+    }
+
+    /// What is wrong with an entry of the catalog.
+    fn corrupt(&self, name: &[u8], what: &'static str) -> Error {
+        bucket::corrupt(self.source, self.catalog, name, what)
     }
 }
 
@@ -133,10 +138,12 @@ impl<'txn> Diff<'txn> {
     fn bucket(&self, difference: Difference<'txn>) -> Result<BucketDiff<'txn>> {
         let holder = if difference.new.is_some() { self.new } else { self.old };
         let Ok(name) = std::str::from_utf8(difference.key) else {
-            return Err(Error::Corrupt { page: holder.catalog.root.get(), what: "a bucket name that is not UTF-8" });
+            return Err(holder.corrupt(difference.key, NOT_UTF8));
         };
         let (old, new) = (self.old, self.new);
-        let entries = diff(old, old.tree(difference.old)?, new, new.tree(difference.new)?);
+        let (old_tree, new_tree) =
+            (old.tree(difference.key, difference.old)?, new.tree(difference.key, difference.new)?);
+        let entries = diff(old, old_tree, new, new_tree);
         let mut changes = Changes { old: old.source, new: new.source, entries, is_done: false };
         let (kind, first) = match (difference.old, difference.new) {
             (None, _) => (BucketChange::Created, None),

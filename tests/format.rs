@@ -522,6 +522,37 @@ fn a_file_written_by_hand_opens() {
     }
 }
 
+/// A file that an early build of the library left behind after some forty commits, of entries of all sorts.
+#[test]
+fn a_file_of_an_early_build_opens_and_is_as_the_format_has_it() {
+    let image = include_bytes!("data/version-1.folio");
+    let disk = MemoryStore::with_image(image);
+    agree(&disk, [0; 16]);
+    let db = Options::new().create(false).open_store(&disk).unwrap();
+    let report = db.check().unwrap();
+    assert!(report.is_ok(), "{:#?}", report.problems);
+    assert_eq!((report.pages, report.buckets, report.entries), (44, 5, 93));
+    let txn = db.begin_read().unwrap();
+    let mut all = Vec::new();
+    for name in txn.buckets().unwrap() {
+        for entry in txn.bucket(&name).unwrap().unwrap().iter() {
+            let (key, value) = entry.unwrap();
+            all.extend([name.as_bytes(), key, value].concat());
+        }
+    }
+    assert_eq!((txn.id().get(), crc32c(&[&all])), (44, 0x60d0_420f));
+    drop(txn);
+    for n in 0..20 {
+        db.exec(|txn| {
+            txn.bucket_mut("gone")?.put(format!("{n}"), vec![1; n * 300])?;
+            txn.bucket_mut("words")?.pop_first().map(drop)
+        })
+        .unwrap();
+    }
+    let report = db.check().unwrap();
+    assert!(report.is_ok(), "{:#?}", report.problems);
+}
+
 /// T11: pages past 4 TiB and values past 2 GiB, in a file that is almost all hole.
 #[test]
 #[cfg(target_pointer_width = "64")]

@@ -6,7 +6,7 @@ mod common;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use common::{crc32c, seal_meta, seal_page, set, slots, u16_at, u64_at};
+use common::{crc32c, say_synced, seal_meta, seal_page, set, slots, u16_at, u64_at};
 use folio::disk::MemoryStore;
 use folio::{Database, Error, Options, Verify};
 
@@ -20,8 +20,7 @@ fn image(fill: impl Fn(&Database)) -> Vec<u8> {
     drop(db);
     let mut image = disk.image();
     for at in slots(PAGE) {
-        image[at + 96] = 1;
-        seal_meta(&mut image[at..at + 4096]);
+        say_synced(&mut image[at..at + 4096]);
     }
     image
 }
@@ -853,8 +852,7 @@ fn a_range_in_a_leaf_out_of_order() {
     set(page, 56, first);
     seal_page(page);
     for at in slots(PAGE) {
-        image[at + 96] = 1;
-        seal_meta(&mut image[at..at + 4096]);
+        say_synced(&mut image[at..at + 4096]);
     }
     let db = Options::new().verify(Verify::Never).open_store(&MemoryStore::with_image(&image)).unwrap();
     let r = db.exec(|txn| txn.bucket_mut("bucket")?.delete_range("mmmmZ".."n"));
@@ -1128,5 +1126,96 @@ fn a_page_of_another_kind_at_the_end_of_a_file_that_shrinks() {
             assert_eq!(done, 40, "{what} {verify:?}: no commit needs that page");
             assert!(!db.check().unwrap().is_ok(), "{what} {verify:?}");
         }
+    }
+}
+
+/// What is wrong with a page of the catalog is told of that page: not of the root, nor of the number that the page itself gives, which may
+/// be anything.
+#[test]
+fn what_is_wrong_with_the_catalog_is_told_of_the_page_where_it_is() {
+    let image = image(|db| {
+        db.exec(|txn| (0..300).try_for_each(|n| txn.bucket_mut(&format!("bucket {n:03}")).map(drop))).unwrap();
+    });
+    let root = u64_at(&image, newest(&image) + 56);
+    let (record, slot) = find(&image, b"bucket 299");
+    let leaf = (record / PAGE) as u64;
+    assert_ne!(root, leaf);
+    let is_of = |page: u64, result: folio::Result<()>, what: &str| {
+        assert!(
+            matches!(result, Err(Error::Corrupt { page: found, .. }) if found == page),
+            "{what}: {page}, {result:?}"
+        );
+    };
+    let ask = |image: &[u8], verify: Verify, page: u64, what: &str| {
+        let db = Options::new().verify(verify).open_store(&MemoryStore::with_image(image)).unwrap();
+        let txn = db.begin_read().unwrap();
+        is_of(page, txn.bucket("bucket 299").map(drop), what);
+        is_of(page, txn.buckets().map(drop), what);
+        is_of(page, txn.backup().to_writer(std::io::sink()).map(drop), what);
+        is_of(page, txn.backup().exact(true).to_writer(std::io::sink()).map(drop), what);
+        let mut write = db.begin_write().unwrap();
+        is_of(page, write.bucket_mut("bucket 299").map(drop), what);
+        is_of(page, write.buckets().map(drop), what);
+        drop(write);
+        let problems = db.check().unwrap().problems;
+        assert!(problems.len() == 1 && problems[0].page == Some(page), "{what}: {problems:?}");
+    };
+
+    for verify in [Verify::Once, Verify::Always, Verify::Never] {
+        // A record that describes no tree, and a name that is no text.
+        let mut forged = image.clone();
+        forged[record + 2 + 10 + 16] = 40;
+        reseal(&mut forged, record);
+        ask(&forged, verify, leaf, "depth");
+        let mut forged = image.clone();
+        forged[record + 2 + 9] = 0xff;
+        let prefix_len = u16_at(&forged, leaf as usize * PAGE + 28);
+        let mut head = [0; 4];
+        head[..10 - prefix_len].copy_from_slice(&forged[record + 2 + prefix_len..record + 2 + 10]);
+        head.reverse();
+        set(&mut forged, slot, head);
+        reseal(&mut forged, record);
+        let db = Options::new().verify(verify).open_store(&MemoryStore::with_image(&forged)).unwrap();
+        is_of(leaf, db.begin_read().unwrap().buckets().map(drop), "name");
+        assert_eq!(db.check().unwrap().problems[0].page, Some(leaf));
+
+        // Zeros, and another page's number.
+        for zeroed in [true, false] {
+            let mut forged = image.clone();
+            let page = &mut forged[leaf as usize * PAGE..][..PAGE];
+            if zeroed {
+                page.fill(0);
+            } else {
+                set(page, 8, 5u64.to_le_bytes());
+                set(page, 6, [0; 2]);
+                seal_page(page);
+            }
+            ask(&forged, verify, leaf, if zeroed { "zeros" } else { "number" });
+        }
+    }
+}
+
+/// A file that rots while it is open: the root of its catalog is told by its number, whatever it has become.
+#[test]
+fn a_root_of_the_catalog_that_rots_is_told_by_its_number() {
+    use std::os::unix::fs::FileExt;
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.folio");
+    let made = Database::open(&path).unwrap();
+    made.exec(|txn| txn.bucket_mut("a")?.put("k", "v")).unwrap();
+    drop(made);
+    let image = std::fs::read(&path).unwrap();
+    let root = u64_at(&image, newest(&image) + 56);
+    for verify in [Verify::Once, Verify::Always, Verify::Never] {
+        std::fs::write(&path, &image).unwrap();
+        let db = Options::new().verify(verify).open(&path).unwrap();
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.write_all_at(&[0; PAGE], root * PAGE as u64).unwrap();
+        let txn = db.begin_read().unwrap();
+        let found = txn.bucket("a").map(drop);
+        assert!(matches!(found, Err(Error::Corrupt { page, .. }) if page == root), "{verify:?}, {root}: {found:?}");
+        let problems = db.check().unwrap().problems;
+        assert_eq!(problems.iter().map(|problem| problem.page).collect::<Vec<_>>(), [Some(root)], "{verify:?}");
     }
 }

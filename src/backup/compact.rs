@@ -53,7 +53,7 @@ fn build(txn: &ReadTxn, output: &mut Output<'_, '_>, writes: bool) -> Result<Pla
     let page_len = txn.shared().options.page_len;
     let mut sink = Sink { source: txn.source(), txn: txn.id(), page_len, next: BESIDE_END, seen: 0, output, writes };
     let catalog = txn.catalog();
-    let mut copy = CatalogCopy { catalog, builder: Builder::new(page_len), sink: &mut sink };
+    let mut copy = CatalogCopy { builder: Builder::new(page_len), sink: &mut sink };
     walk(&catalog, txn.source(), &mut copy)?;
     let catalog = copy.builder.finish(copy.sink)?;
     Ok(Plan { catalog, page_count: sink.next })
@@ -119,7 +119,6 @@ impl PageSink for Sink<'_, '_, '_> {
 
 /// The copy of the catalog, and of each bucket when its record comes.
 struct CatalogCopy<'c, 'a, 'o, 'p> {
-    catalog: Tree,
     builder: Builder,
     sink: &'c mut Sink<'a, 'o, 'p>,
 }
@@ -130,7 +129,7 @@ impl Visitor for CatalogCopy<'_, '_, '_, '_> {
     }
 
     fn leaf(&mut self, leaf: &Leaf<'_>) -> Result<()> {
-        for bucket in buckets(leaf, self.catalog) {
+        for bucket in buckets(leaf) {
             let (name, tree) = bucket?;
             check_key(&self.builder, name, leaf, self.sink.page_len)?;
             let record = bucket::to_record(copy_tree(&tree, self.sink)?);

@@ -9,8 +9,8 @@ use crate::page::leaf::{Leaf, Value};
 use crate::page::meta::{Meta, MetaFields, Trust};
 use crate::page::space_log::Extent;
 use crate::page::{self, PageNo, SLOT_PAGES};
+use crate::tree::Pages;
 use crate::tree::walk::{Visitor, walk};
-use crate::tree::{Pages, Tree};
 use crate::txn::extents::ExtentSet;
 use crate::txn::read::ReadTxn;
 use crate::txn::space::Statement;
@@ -32,7 +32,7 @@ struct Reached {
 impl Plan {
     pub(super) fn make(txn: &ReadTxn, output: &mut Output<'_, '_>) -> Result<Plan> {
         let (source, catalog) = (txn.source(), txn.catalog());
-        let mut survey = Survey { source, catalog: Some(catalog), reached: Reached::default(), output };
+        let mut survey = Survey { source, is_catalog: true, reached: Reached::default(), output };
         walk(&catalog, source, &mut survey)?;
         let reached = survey.reached;
         let mut free = ExtentSet::default();
@@ -99,8 +99,8 @@ impl Plan {
 /// Finds out which pages the snapshot reaches.
 struct Survey<'a, 'o, 'p> {
     source: PageSource<'a>,
-    /// While it is the catalog that is walked.
-    catalog: Option<Tree>,
+    /// Whether it is the catalog that is walked.
+    is_catalog: bool,
     reached: Reached,
     output: &'a mut Output<'o, 'p>,
 }
@@ -133,12 +133,12 @@ impl Visitor for Survey<'_, '_, '_> {
     }
 
     fn leaf(&mut self, leaf: &Leaf<'_>) -> Result<()> {
-        if let Some(catalog) = self.catalog.take() {
-            for bucket in buckets(leaf, catalog) {
+        if std::mem::take(&mut self.is_catalog) {
+            for bucket in buckets(leaf) {
                 let (_, tree) = bucket?;
                 walk(&tree, self.source, self)?;
             }
-            self.catalog = Some(catalog);
+            self.is_catalog = true;
             return Ok(());
         }
         for i in 0..leaf.len() {

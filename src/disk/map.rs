@@ -1,7 +1,7 @@
 //! The mapping: pages as slices of memory, each verified once. The only unsafe code of the library is here.
 //!
 //! The argument. A [`Region`] is a mapping of a file, shared and read-only, or of anonymous memory. No slice ever spans
-//! more than the page or the large value that was asked for, and:
+//! more than the page or the pages of the large value that was asked for, and:
 //!
 //! - M1: a slice lies inside the region, and inside the part of the file that exists (`limit`). The file is never cut
 //!   below a pinned snapshot, and `limit` is lowered before the file is cut.
@@ -319,6 +319,14 @@ impl Map {
         Ok(value)
     }
 
+    /// A page, or the pages of a large value, of which nothing is verified.
+    pub(crate) fn raw(&self, extent: Extent) -> Result<&[u8]> {
+        let no = PageNo::new(extent.first);
+        let len = usize::try_from(extent.count).ok().and_then(|count| count.checked_mul(self.page_len()));
+        let pages = self.slice(no, extent.count, len.ok_or_else(|| outside(no))?)?;
+        if extent.has_slot() { Err(outside(no)) } else { Ok(pages) }
+    }
+
     #[inline]
     fn slice(&self, no: PageNo, page_count: u64, len: usize) -> Result<&[u8]> {
         let limit = self.limit.load(Ordering::Relaxed);
@@ -388,7 +396,8 @@ impl Map {
         if is_slot(no.get()) {
             return Err(outside(no));
         }
-        if self.verify != Verify::Never {
+        // A page that gives another number is not believed at all: whatever is wrong with it would be told of that one.
+        if self.verify != Verify::Never || page::header(page).no.get() != no.get() {
             page::verify(page, no)?;
             self.verify_birth(no, TxnId::new(page::header(page).born.get()))?;
         }

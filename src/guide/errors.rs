@@ -104,6 +104,10 @@
 //! # }
 //! ```
 //!
+//! A problem is [damage] or a [deviation]: something that readers pass over, such as a byte that nothing uses and that is not zero.
+//! [`CheckReport::is_damaged`] says whether there is any of the first. Of a file that is not damaged everything can be read, and a
+//! backup that is not exact is free of most deviations.
+//!
 //! One kind of damage is no error: a part of the file that the disk cannot read at all. Reads go through a memory map, so the system
 //! sends the process `SIGBUS`, which ends it, where a `read` would fail with `EIO`. Nothing is lost by that but the process. To save
 //! what can be read, copy the file with a program that goes on past such parts (`ddrescue`), and run the check on the copy. The same happens where a network file
@@ -115,7 +119,10 @@
 //! [`Cancelled`]: crate::Error::Cancelled
 //! [`Conflict`]: crate::Error::Conflict
 //! [`Corrupt`]: crate::Error::Corrupt
+//! [`CheckReport::is_damaged`]: crate::CheckReport::is_damaged
 //! [`Database::check`]: crate::Database::check
+//! [damage]: crate::ProblemKind::Damage
+//! [deviation]: crate::ProblemKind::Deviation
 //! [`Error`]: crate::Error
 //! [`Failed`]: crate::Error::Failed
 //! [`Forked`]: crate::Error::Forked

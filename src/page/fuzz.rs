@@ -8,7 +8,7 @@ use super::branch::{self, Branch};
 use super::leaf::{self, Leaf, Value};
 use super::meta::{META_LEN, Meta, Slot};
 use super::space_log::{self, LogPage};
-use super::{BRANCH, LEAF, PAGE_LEN_MIN, PageNo, header, init, inline_max, key_max, verify_structure};
+use super::{BRANCH, LEAF, PAGE_LEN_MIN, PageNo, deviations, header, init, inline_max, key_max, verify_structure};
 
 /// Runs one input.
 pub(crate) fn run(input: &[u8]) {
@@ -37,6 +37,9 @@ pub(crate) fn run(input: &[u8]) {
 /// Everything that reads a page; `key` is a key to look for.
 fn read(page: &[u8], key: &[u8]) {
     let is_sound = verify_structure(page).is_ok();
+    if is_sound {
+        deviations(page, |_| {});
+    }
     let keys = [key, &[], &[0xff; 40]];
     if let Ok(leaf) = Leaf::view(page) {
         for i in 0..=leaf.len() {
@@ -85,7 +88,7 @@ fn read_meta(page: &[u8]) {
     bytes[12..16].copy_from_slice(&checksum.to_le_bytes());
     if let Slot::Good(meta) = Meta::read(&bytes) {
         let fields = meta.fields();
-        let _seen = (fields.page_count, meta.trust());
+        let _seen = (fields.page_count, meta.trust(), meta.stray_bytes());
         let _seen = space_log::records(meta.space_words()).map(|records| records.len());
     }
 }

@@ -19,7 +19,7 @@ use super::large::{LARGE_REF_LEN, LargeRef};
 use super::uniform::{self, Shape, is_uniform};
 use super::{
     Coverage, HAS_LARGE, HEADER_LEN, Head, LEAF, Malformed, SLOT_LEN, Slot, equal_run, head_of, header, lower_bound,
-    slots_at,
+    slots_at, stray_byte_behind,
 };
 
 /// What reading a leaf comes to.
@@ -219,6 +219,11 @@ impl<'a> Leaf<'a> {
         }
     }
 
+    /// Whether all keys are of one length and all values of another, and both short.
+    pub(crate) fn is_uniform(&self) -> bool {
+        matches!(self.layout, Layout::Uniform(..))
+    }
+
     #[inline]
     fn sound<T>(&self, found: Option<T>) -> Result<'a, T> {
         found.ok_or(Malformed(self.page))
@@ -349,9 +354,14 @@ impl<'a> Leaf<'a> {
         }
     }
 
+    /// The error for something that is wrong with the leaf.
+    pub(crate) fn corrupt(&self, what: &'static str) -> crate::error::Error {
+        super::corrupt(self.page, what)
+    }
+
     /// The error for a leaf that does not follow the one before it in the order of keys.
     pub(crate) fn out_of_order(&self) -> crate::error::Error {
-        super::corrupt(self.page, "a leaf out of order")
+        self.corrupt("a leaf out of order")
     }
 
     /// The prefix that all keys share, as it stands in a record that an insert before slot `i` touches next: in a uniform leaf the one in
@@ -591,6 +601,16 @@ pub(super) fn verify(page: &[u8]) -> std::result::Result<(), &'static str> {
         previous = Some((head, key));
     }
     Ok(())
+}
+
+/// The first byte of a sound leaf that nothing uses and that is not zero.
+pub(super) fn stray_byte(page: &[u8]) -> Option<usize> {
+    let leaf = Leaf::view(page).ok()?;
+    if leaf.is_uniform() {
+        return uniform::stray_byte(page);
+    }
+    let records = (0..leaf.len()).filter_map(|i| Some((leaf.record_at(i)?, leaf.record(i).ok()?.len())));
+    stray_byte_behind(page, HEADER_LEN + leaf.len() * SLOT_LEN, records)
 }
 
 /// Whether the records of a slotted leaf fill the heap, each with bytes of its own.

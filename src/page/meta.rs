@@ -171,6 +171,23 @@ impl Meta {
         &self.space[..self.space_len.get() as usize]
     }
 
+    /// What in it is not as the format has it, though readers pass over it.
+    pub(crate) fn stray_bytes(&self) -> Option<&'static str> {
+        let (_, behind) = self.space.split_at(self.space_words().len());
+        let checks = [
+            (self.flags.get() & !WAS_AS_LONG != 0, "unknown flags in the meta"),
+            (
+                self.log_count == U64::ZERO && self.log_head != U64::ZERO,
+                "the number of a log page, where there is none",
+            ),
+            (self.trust != DIGEST && self.digest != U32::ZERO, "a digest that is not zero, though nothing uses it"),
+            (self.trust != BOOT && self.boot_id != [0; 16], "a boot id that is not zero, though nothing uses it"),
+            (behind.iter().any(|&word| word != U64::ZERO), "words behind the space records that are not zero"),
+            (!self.catalog.is_clean() || self.zero != [0; 3], "bytes that are not zero, though nothing uses them"),
+        ];
+        checks.into_iter().find_map(|(is_stray, what)| is_stray.then_some(what))
+    }
+
     /// The error for space records in the meta that make no sense.
     pub(crate) fn bad_space(&self) -> Error {
         Error::Corrupt { page: 0, what: "the space records in the meta do not come out even" }
@@ -205,6 +222,9 @@ mod tests {
         let mut bytes: [u8; META_LEN] = meta.as_bytes().try_into().unwrap();
         let Slot::Good(read) = Meta::read(&bytes) else { panic!("a sound meta") };
         assert_eq!((read.txn(), read.trust(), read.fields().page_count), (TxnId::new(42), Trust::Digest(0xfeed), 99));
+        for trust in [Trust::Synced, Trust::Digest(0xfeed), Trust::Boot([7; 16])] {
+            assert_eq!(Meta::new(fields, trust, &[U64::new(9)]).stray_bytes(), None);
+        }
         for at in [0, 8, 13, 40, 100, 4095] {
             bytes[at] ^= 4;
             assert!(!matches!(Meta::read(&bytes), Slot::Good(_)), "byte {at}");

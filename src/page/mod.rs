@@ -11,6 +11,7 @@ pub(crate) mod space_log;
 mod uniform;
 
 use std::fmt;
+use std::ops::Range;
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -133,6 +134,13 @@ pub(crate) struct TreeRecord {
 
 const _: () = assert!(size_of::<TreeRecord>() == 24);
 
+impl TreeRecord {
+    /// Whether the bytes that it does not use are zero.
+    fn is_clean(&self) -> bool {
+        self.zero == [0; 7]
+    }
+}
+
 /// The value that the catalog holds for a bucket.
 #[derive(FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned, Clone, Copy)]
 #[repr(C)]
@@ -143,6 +151,17 @@ pub(crate) struct BucketRecord {
 }
 
 const _: () = assert!(size_of::<BucketRecord>() == 32);
+
+impl BucketRecord {
+    /// What in it is not as the format has it, though readers pass over it.
+    pub(crate) fn deviation(&self) -> Option<&'static str> {
+        if self.flags != U32::ZERO {
+            return Some("unknown flags");
+        }
+        let is_clean = self.tree.is_clean() && self.zero == U32::ZERO;
+        (!is_clean).then_some("bytes that are not zero, though nothing uses them")
+    }
+}
 
 pub(crate) const LEAF: u8 = 1;
 pub(crate) const BRANCH: u8 = 2;
@@ -258,6 +277,66 @@ pub(crate) fn verify_structure(page: &[u8]) -> Result<(), &'static str> {
     }
 }
 
+/// Demands that a page that was edited is sound, and as the format has it.
+#[cfg(test)]
+pub(crate) fn expect_sound(page: &[u8]) {
+    verify_structure(page).expect("a sound page");
+    deviations(page, |what| panic!("{what}"));
+}
+
+/// Tells what in a sound page is not as the format has it, though readers pass over it: the page says all that it has to say.
+pub(crate) fn deviations(page: &[u8], mut tell: impl FnMut(String)) {
+    if let Some(what) = header_deviation(page) {
+        tell(what.to_string());
+    }
+    let stray = match header(page).kind {
+        LEAF => leaf::stray_byte(page),
+        BRANCH => branch::stray_byte(page),
+        _ => space_log::stray_byte(page),
+    };
+    if let Some(at) = stray {
+        tell(format!("byte {at} is not zero, though nothing uses it"));
+    }
+}
+
+fn header_deviation(page: &[u8]) -> Option<&'static str> {
+    let header = header(page);
+    let known_flags = if header.kind == LEAF { HAS_LARGE | UNIFORM } else { 0 };
+    if header.flags.get() & !known_flags != 0 {
+        return Some("unknown flags in the header");
+    }
+    let is_clean = header.kind != SPACE_LOG
+        || (header.level == 0 && [header.heap_len, header.dead_len, header.prefix_len] == [U16::ZERO; 3]);
+    (!is_clean).then_some("a field of the header that is not zero, though nothing uses it")
+}
+
+/// The first byte of `range` that is not zero.
+pub(crate) fn nonzero_in(bytes: &[u8], range: Range<usize>) -> Option<usize> {
+    let start = range.start;
+    let bytes = bytes.get(range)?;
+    // Mostly there is none: then the first is zero, and each is as the one before it.
+    let (first, rest) = bytes.split_first()?;
+    if *first == 0 && *rest == bytes[..rest.len()] {
+        return None;
+    }
+    bytes.iter().position(|&byte| byte != 0).map(|at| start + at)
+}
+
+/// The first byte behind the slots of a sound page that is in no record and not zero. `records` gives place and length of each.
+fn stray_byte_behind(page: &[u8], slots_end: usize, records: impl Iterator<Item = (usize, usize)>) -> Option<usize> {
+    let header = header(page);
+    let heap_at = page.len() - usize::from(header.heap_len.get());
+    let in_gap = nonzero_in(page, slots_end..heap_at);
+    if in_gap.is_some() || header.dead_len == U16::ZERO {
+        return in_gap;
+    }
+    let mut covered = Coverage::new();
+    records.for_each(|(at, len)| {
+        covered.add(at, len);
+    });
+    covered.stray_byte(page, heap_at)
+}
+
 /// The four bytes that stand for a key in its slot: `rest` is the key behind the page's prefix.
 #[inline]
 pub(crate) fn head_of(rest: &[u8]) -> u32 {
@@ -315,7 +394,7 @@ pub(crate) fn lower_bound<S: Head>(slots: &[S], head: u32) -> usize {
 
 /// The slots from `from` on whose head is `head`, where `from` is their lower bound: almost always none or one.
 #[inline]
-pub(crate) fn equal_run<S: Head>(slots: &[S], from: usize, head: u32) -> std::ops::Range<usize> {
+pub(crate) fn equal_run<S: Head>(slots: &[S], from: usize, head: u32) -> Range<usize> {
     let is = |i: usize| slots.get(i).is_some_and(|slot| slot.head() == head);
     if !is(from) {
         from..from
@@ -350,6 +429,15 @@ impl Coverage {
             at += count;
         }
         true
+    }
+
+    /// The first byte of `page` from `from` on that is in no record and not zero.
+    fn stray_byte(&self, page: &[u8], from: usize) -> Option<usize> {
+        let words = self.0.iter().zip(page.chunks(64)).enumerate().skip(from / 64);
+        words.filter(|(_, (word, _))| **word != u64::MAX).find_map(|(n, (word, bytes))| {
+            let is_stray = |&(i, byte): &(usize, &u8)| *byte != 0 && word >> i & 1 == 0 && n * 64 + i >= from;
+            bytes.iter().enumerate().find(is_stray).map(|(i, _)| n * 64 + i)
+        })
     }
 }
 
@@ -387,7 +475,7 @@ fn insert_slot(page: &mut [u8], at: usize, count: usize, i: usize, slot: Slot) {
 }
 
 /// Closes slots `range` of `count` slots that start at `at`.
-fn remove_slots(page: &mut [u8], at: usize, count: usize, range: std::ops::Range<usize>) {
+fn remove_slots(page: &mut [u8], at: usize, count: usize, range: Range<usize>) {
     let end = at + count * SLOT_LEN;
     let gone = range.len() * SLOT_LEN;
     page.copy_within(at + range.end * SLOT_LEN..end, at + range.start * SLOT_LEN);

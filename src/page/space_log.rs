@@ -5,7 +5,7 @@ use std::ops::Range;
 use zerocopy::little_endian::{U16, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::{HEADER_LEN, PageNo, SLOT_PAGES, SPACE_LOG, TxnId, corrupt, header, header_mut, init};
+use super::{HEADER_LEN, PageNo, SLOT_PAGES, SPACE_LOG, TxnId, corrupt, header, header_mut, init, nonzero_in};
 use crate::error::Result;
 
 /// A run of pages.
@@ -186,6 +186,11 @@ impl<'a> LogPage<'a> {
 pub(super) fn verify(page: &[u8]) -> Result<(), &'static str> {
     let log = LogPage::view(page).map_err(|_| "words run past the page")?;
     records(log.words).map(|_| ()).ok_or("space records run past the page")
+}
+
+/// The first byte behind the words of a sound page that is not zero.
+pub(super) fn stray_byte(page: &[u8]) -> Option<usize> {
+    nonzero_in(page, HEADER_LEN + live_len(page)..page.len())
 }
 
 #[cfg(test)]

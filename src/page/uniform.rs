@@ -13,7 +13,7 @@ use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::leaf::Value;
-use super::{HEADER_LEN, UNIFORM, head_of, header, header_mut};
+use super::{HEADER_LEN, UNIFORM, head_of, header, header_mut, nonzero_in};
 
 /// The longest record, key and value.
 pub(super) const RECORD_MAX: usize = 32;
@@ -189,6 +189,12 @@ pub(super) fn verify(page: &[u8]) -> Result<(), &'static str> {
         return Err("heads and records overlap");
     }
     Ok(())
+}
+
+/// The first byte between the heads and the records of a sound page that is not zero.
+pub(super) fn stray_byte(page: &[u8]) -> Option<usize> {
+    let (count, record_len) = (count(page), Shape::read(page).record_len());
+    nonzero_in(page, HEADER_LEN + count * HEAD_LEN..page.len() - count * record_len)
 }
 
 fn count(page: &[u8]) -> usize {

@@ -355,6 +355,7 @@ mod tests {
     use super::*;
     use crate::page;
     use crate::page::large::LargeRef;
+    use crate::page::space_log::Extent;
 
     type Model = BTreeMap<Vec<u8>, Vec<u8>>;
     type Change = (Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>);
@@ -374,6 +375,10 @@ mod tests {
 
         fn large(self, large: &LargeRef) -> Result<&'p [u8]> {
             self.pages.large(large)
+        }
+
+        fn raw(self, extent: Extent) -> Result<&'p [u8]> {
+            self.pages.raw(extent)
         }
     }
 

@@ -32,6 +32,7 @@ use crate::error::{Error, Result};
 use crate::page::branch::Branch;
 use crate::page::large::LargeRef;
 use crate::page::leaf::{Leaf, Value};
+use crate::page::space_log::Extent;
 use crate::page::{DEPTH_MAX, PageNo, TreeRecord};
 
 /// Where pages are read. Copied freely: it is a few pointers.
@@ -41,6 +42,9 @@ pub(crate) trait Pages<'p>: Copy {
 
     /// A large value.
     fn large(self, large: &LargeRef) -> Result<&'p [u8]>;
+
+    /// Whole pages as they lie in the file, of which nothing is checked.
+    fn raw(self, extent: Extent) -> Result<&'p [u8]>;
 
     /// Starts loading `LINES` cache lines of a page, `at` bytes into it. Never fails, never waits.
     fn prefetch<const LINES: usize>(self, _no: PageNo, _at: usize) {}
@@ -153,6 +157,12 @@ impl Tree {
 
     /// The tree that a record in page `holder` describes.
     pub(crate) fn from_record(record: &TreeRecord, holder: u64) -> Result<Tree> {
+        Tree::read(record).map_err(|what| Error::Corrupt { page: holder, what })
+    }
+
+    /// The tree that a record describes, or what is wrong with it.
+    #[inline]
+    pub(crate) fn read(record: &TreeRecord) -> std::result::Result<Tree, &'static str> {
         let tree = Tree {
             root: PageNo::new(record.root.get()),
             depth: usize::from(record.depth),
@@ -164,7 +174,7 @@ impl Tree {
             || empty != (tree.depth == 0)
             || empty != (tree.entry_count == 0)
         {
-            return Err(Error::Corrupt { page: holder, what: "a tree record that makes no sense" });
+            return Err("a tree record that makes no sense");
         }
         Ok(tree)
     }
@@ -190,6 +200,18 @@ impl Tree {
             page = pages.page(no)?;
         }
         Ok((no, Leaf::view(page)?))
+    }
+
+    /// The leaf that `key` belongs to, in a tree that is not empty: for errors. Whoever is in a hurry calls `descend`, which is compiled
+    /// into its one caller.
+    #[cold]
+    pub(crate) fn leaf<'p>(&self, pages: impl Pages<'p>, key: &[u8]) -> Result<Leaf<'p>> {
+        let mut page = pages.page(self.root)?;
+        for level in (1..self.depth).rev() {
+            let branch = Branch::view(page, level)?;
+            page = pages.page(branch.child(branch.child_for(key)?)?)?;
+        }
+        Ok(Leaf::view(page)?)
     }
 
     /// The value of `key`.

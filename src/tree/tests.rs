@@ -87,7 +87,14 @@ impl<'p> Pages<'p> for &'p VecPages {
     }
 
     fn large(self, large: &LargeRef) -> Result<&'p [u8]> {
-        Ok(self.large[(large.page().get() - LARGE_BASE) as usize].as_deref().expect("a value in use"))
+        Ok(&self.raw(Extent::new(large.page().get(), 1))?[..large.len() as usize])
+    }
+
+    fn raw(self, extent: Extent) -> Result<&'p [u8]> {
+        match extent.first.checked_sub(LARGE_BASE) {
+            Some(index) => Ok(self.large[index as usize].as_deref().expect("a value in use")),
+            None => self.page(PageNo::new(extent.first)),
+        }
     }
 }
 
@@ -148,7 +155,9 @@ impl PagesMut for VecPages {
     }
 
     fn put_large(&mut self, value: &[u8]) -> Result<LargeRef> {
-        self.large.push(Some(value.to_vec()));
+        let mut pages = value.to_vec();
+        pages.resize(value.len().next_multiple_of(self.page_len), 0);
+        self.large.push(Some(pages));
         let no = PageNo::new(LARGE_BASE + self.large.len() as u64 - 1);
         Ok(LargeRef::new(no, value.len() as u64, TxnId::new(1), crc32c::crc32c(value)))
     }
@@ -212,6 +221,10 @@ impl Auditor for Strict {
     }
 
     fn unread(&mut self, path: &[u64], what: String) {
+        self.problem(path, what);
+    }
+
+    fn deviation(&mut self, path: &[u64], what: String) {
         self.problem(path, what);
     }
 }

@@ -664,6 +664,10 @@ impl<'a> Pages<'a> for PageSource<'a> {
         self.map.large(large)
     }
 
+    fn raw(self, extent: Extent) -> Result<&'a [u8]> {
+        self.map.raw(extent)
+    }
+
     #[inline(always)]
     fn prefetch<const LINES: usize>(self, no: PageNo, at: usize) {
         match no.as_dirty() {

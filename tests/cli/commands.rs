@@ -249,6 +249,32 @@ fn check_passes_on_a_sound_file_and_finds_damage() {
 }
 
 #[test]
+fn a_deviation_from_the_format_is_found_and_can_be_mended() {
+    let tool = Tool::with_fruit();
+    tool.run(["put", DATABASE, "fruit", "melon", &"m".repeat(5000)]).succeeded();
+    let mut bytes = fs::read(tool.path(DATABASE)).unwrap();
+    let value = bytes.windows(5000).position(|window| window.iter().all(|&byte| byte == b'm')).unwrap();
+    bytes[value + 5000] = 1;
+    tool.write(DATABASE, bytes);
+    let run = tool.run(["check", DATABASE]);
+    assert!(run.out.starts_with("deviation: bucket \"fruit\": page ") && run.out.lines().count() == 1, "{run:?}");
+    run.failed(1, &[DATABASE, "1 deviation from the format; all that is stored can be read", "folio compact"]);
+
+    // Whoever asks whether the data is there is told that it is.
+    let said = tool.run(["verify", DATABASE]).succeeded();
+    assert!(
+        said.starts_with("ok: ") && said.contains("1 deviation from the format, which folio check lists"),
+        "{said}"
+    );
+    tool.run(["restore", DATABASE, "copy.folio"]).succeeded();
+    tool.run(["verify", "copy.folio", "--against", DATABASE]).succeeded();
+    tool.run(["backup", DATABASE, "packed.folio"]).succeeded();
+    tool.run(["check", "packed.folio"]).succeeded();
+    tool.run(["compact", DATABASE]).succeeded();
+    tool.run(["check", DATABASE]).succeeded();
+}
+
+#[test]
 fn readers_do_not_write() {
     let tool = Tool::with_fruit();
     let before = fs::read(tool.path(DATABASE)).unwrap();

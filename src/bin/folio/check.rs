@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use folio::{CheckReport, Database};
+use folio::{CheckReport, Database, ProblemKind};
 
 use crate::failure::Failure;
 use crate::open::{self, Wait};
@@ -12,7 +12,11 @@ use crate::table::{counted, grouped};
 
 /// Read every page and check that all of it holds together
 #[derive(clap::Args)]
-#[command(after_help = "Example: folio check demo.folio")]
+#[command(after_help = "\
+What is found is damage or, behind that word, a deviation: then the file is not as its format has it, but all that is
+stored can be read. The exit code is 1 for either.
+
+Example: folio check demo.folio")]
 pub struct Args {
     /// The database
     pub file: PathBuf,
@@ -34,9 +38,13 @@ pub fn print(report: &CheckReport, out: &mut impl Write) -> Result<(), Failure> 
     if more > 0 {
         writeln!(out, "and {} more", grouped(more))?;
     }
-    if !report.is_ok() {
+    if report.is_damaged() {
         let count = counted(report.problem_count, "problem", "problems");
         return Err(Failure::Unsound(format!("{count}; restore the file from a backup")));
+    }
+    if !report.is_ok() {
+        let what = "all that is stored can be read; folio compact mends most of that";
+        return Err(Failure::Unsound(format!("{}; {what}", deviations(report))));
     }
     writeln!(out, "{}", summary(report))?;
     Ok(())
@@ -54,9 +62,9 @@ pub fn read_all(file: &Path, wait: Wait) -> Result<(Database, CheckReport), Fail
     Ok((database, report?))
 }
 
-/// In one line: a failure that tells the first problem, if there is one.
+/// In one line: a failure that tells the first damage, if there is any.
 pub fn verdict(report: &CheckReport) -> Result<(), Failure> {
-    match report.problems.first() {
+    match report.problems.iter().find(|problem| problem.kind == ProblemKind::Damage) {
         None => Ok(()),
         Some(problem) => Err(Failure::Unsound(format!(
             "damaged: {problem}; {} in all, which folio check lists; use another backup",
@@ -65,9 +73,18 @@ pub fn verdict(report: &CheckReport) -> Result<(), Failure> {
     }
 }
 
-/// What a check that found nothing has looked at.
+/// What a check that found no damage has looked at.
 pub fn summary(report: &CheckReport) -> String {
     let pages = counted(report.pages, "page", "pages");
     let buckets = counted(report.buckets, "bucket", "buckets");
-    format!("ok: {pages}, {buckets}, {}", counted(report.entries, "entry", "entries"))
+    let entries = counted(report.entries, "entry", "entries");
+    let found =
+        if report.is_ok() { String::new() } else { format!(", {}, which folio check lists", deviations(report)) };
+    format!("ok: {pages}, {buckets}, {entries}{found}")
+}
+
+/// Of a report without damage.
+fn deviations(report: &CheckReport) -> String {
+    let count = report.problem_count - report.interrupted_count;
+    counted(count, "deviation from the format", "deviations from the format")
 }

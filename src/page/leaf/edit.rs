@@ -502,9 +502,8 @@ fn move_tail(left: &mut [u8], right: &mut [u8], start: usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::verify;
     use super::*;
-    use crate::page::{LEAF, PageNo, TxnId, init, seal};
+    use crate::page::{LEAF, PageNo, TxnId, expect_sound, init, seal};
 
     #[derive(Clone, Debug)]
     struct Edit {
@@ -576,7 +575,7 @@ mod tests {
                     break;
                 }
                 pushed += usize::from(is_pushed);
-                verify(&page).unwrap();
+                expect_sound(&page);
                 assert_eq!(entries(&page).pop(), Some((key.into_bytes(), value)));
             }
             // The others shortened the prefix.
@@ -613,7 +612,7 @@ mod tests {
                     }
                 }
                 if !model.is_empty() {
-                    verify(&page).unwrap();
+                    expect_sound(&page);
                     let found = Leaf::view(&page).unwrap().get(&edit.key).unwrap();
                     let expected = model.iter().find(|(key, _)| *key == edit.key);
                     assert_eq!(found, expected.map(|(_, value)| Value::Inline(value)));
@@ -645,8 +644,8 @@ mod tests {
                 let mut right = page();
                 let cut = choose_cut(&left, i, key.as_bytes(), &Value::Inline(&value), at_edge).unwrap();
                 split(&mut left, &mut right, &cut, i, key.as_bytes(), Value::Inline(&value));
-                verify(&left).unwrap();
-                verify(&right).unwrap();
+                expect_sound(&left);
+                expect_sound(&right);
                 let last = entries(&left).pop().unwrap().0;
                 assert!(last < cut.separator && cut.separator <= entries(&right)[0].0);
                 assert_eq!([entries(&left), entries(&right)].concat(), model);
@@ -682,7 +681,7 @@ mod tests {
                     let fits =
                         new_len == value_len || HEADER_LEN + slotted_len(&leaf) + new_len <= page.len() + value_len;
                     assert_eq!(is_replaced, fits || n == 0);
-                    verify(&page).unwrap();
+                    expect_sound(&page);
                     assert_eq!(entries(&page), expected);
                 }
             }
