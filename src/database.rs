@@ -377,6 +377,22 @@ impl Database {
         self.shared().durable.id()
     }
 
+    /// The newer commit that the open found and did not take, and why, until the database is closed. After a power cut in the middle of a
+    /// commit, or after one that lost relaxed commits, that is as it should be; else it is damage. [`Database::check`] tells, too.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let path = dir.path().join("library.folio");
+    /// let db = folio::Database::open(&path)?;
+    /// if let Some(passed_over) = db.passed_over() {
+    ///     eprintln!("{passed_over}"); // transaction 41 was opened, not the newer transaction 42: ...
+    /// }
+    /// # Ok::<(), folio::Error>(())
+    /// ```
+    pub fn passed_over(&self) -> Option<PassedOver> {
+        self.shared().passed_over
+    }
+
     /// Returns once the transaction `id` is durable, and with it all before it.
     ///
     /// If it is not, and no other thread is at it, this one syncs: everything that is committed by then. Threads that wait at the same
@@ -640,8 +656,7 @@ pub struct Stats {
     pub txn_id: TxnId,
     /// The newest snapshot that is durable for certain. See [`Database::durable_id`].
     pub durable_id: TxnId,
-    /// The newer commit that the open found and did not take, and why, until the database is closed. After a power cut in the middle of a
-    /// commit, or after one that lost relaxed commits, that is as it should be; else it is damage.
+    /// The newer commit that the open found and did not take. See [`Database::passed_over`].
     pub passed_over: Option<PassedOver>,
     /// The number of read transactions that are open, also where several have pinned one snapshot. [`Database::snapshots`] tells who
     /// they are.

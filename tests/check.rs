@@ -972,7 +972,8 @@ fn what_a_meta_does_not_use() {
 fn a_meta_slot_that_holds_no_commit() {
     let fails = "a meta slot that fails its checksum; the other one does not";
     let holds_none = "a meta slot that holds no commit; the other one does";
-    let spoil: [(&str, fn(&mut [u8])); 4] = [
+    type Spoil = fn(&mut [u8]);
+    let spoil: [(&str, Spoil); 4] = [
         (fails, |slot| slot[4000] ^= 1),
         (fails, |slot| slot[8] = 9),
         (holds_none, |slot| slot.fill(0)),

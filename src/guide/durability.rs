@@ -24,7 +24,7 @@
 //!
 //! They rest on one thing that no program can check: that the disk keeps what it has confirmed with `fdatasync`. There is no
 //! recovery run. An open reads two meta slots, takes the newest one that it can trust, and writes nothing. If that is not the newest
-//! that there is, because a power cut came in the middle of a commit or took relaxed ones, [`Stats::passed_over`] says so, with both
+//! that there is, because a power cut came in the middle of a commit or took relaxed ones, [`Database::passed_over`] says so, with both
 //! transactions and the reason, and so do `folio stat` and `folio check`. A commit that was synced is never passed over: if it is
 //! damaged so that it cannot be opened, that is [`Error::Corrupt`].
 //!
@@ -166,5 +166,5 @@
 //! [`Options::durability`]: crate::Options::durability
 //! [`Options::sync_bytes`]: crate::Options::sync_bytes
 //! [`Options::sync_interval`]: crate::Options::sync_interval
-//! [`Stats::passed_over`]: crate::Stats::passed_over
+//! [`Database::passed_over`]: crate::Database::passed_over
 //! [`WriteTxn::commit_with`]: crate::WriteTxn::commit_with

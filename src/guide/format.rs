@@ -37,7 +37,7 @@
 //! - *boot*: nothing was synced (a relaxed commit); it counts while the machine has not been started anew, because then the
 //!   system's memory still holds every write.
 //!
-//! If it cannot be trusted, the other meta is the state of the database, and [`Stats::passed_over`] says so. That is all there is to
+//! If it cannot be trusted, the other meta is the state of the database, and [`Database::passed_over`] says so. That is all there is to
 //! recovery. A commit that is known to have been whole on the disk is never passed over: where its meta says *synced* and the root of its
 //! catalog or the end of the file is missing, the open is [`Error::Corrupt`]. Who wants the commit before says
 //! [`Options::previous_snapshot`].
@@ -98,6 +98,6 @@
 //! [`ReadTxn::page_info`]: crate::ReadTxn::page_info
 //! [`Error::Corrupt`]: crate::Error::Corrupt
 //! [`Options::previous_snapshot`]: crate::Options::previous_snapshot
-//! [`Stats::passed_over`]: crate::Stats::passed_over
+//! [`Database::passed_over`]: crate::Database::passed_over
 #![doc = ""]
 #![doc = include_str!("../page/FORMAT.md")]

@@ -27,7 +27,7 @@ pub(crate) struct Recovered {
     pub(crate) passed_over: Option<PassedOver>,
 }
 
-/// A newer commit that an open has found and not taken. See [`Stats::passed_over`](crate::Stats::passed_over).
+/// A newer commit that an open has found and not taken. See [`Database::passed_over`](crate::Database::passed_over).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct PassedOver {

@@ -3,6 +3,9 @@
 use std::fs;
 use std::io::Read;
 
+use folio::Options;
+use folio::disk::MemoryStore;
+
 use crate::tool::{DATABASE, Run, Tool};
 
 #[test]
@@ -324,4 +327,54 @@ fn demo_refuses_to_replace_another_database() {
     let tool = Tool::with_fruit();
     tool.run(["demo", "--out", DATABASE]).failed(2, &[DATABASE, "not an earlier demo", "--out"]);
     assert_eq!(tool.buckets(), ["fruit"]);
+}
+
+/// A file that was not closed, and whose newest commit is damaged at the root: no command shows the one before without being asked, and one
+/// that is asked says so.
+#[test]
+fn a_damaged_commit_and_the_one_before() {
+    let tool = Tool::new();
+    let disk = MemoryStore::new();
+    let db = Options::new().open_store(&disk).unwrap();
+    ["v", "w"].iter().for_each(|v| db.exec(|txn| txn.bucket_mut("b")?.put("k", v)).unwrap());
+    let image = disk.image();
+    let u64_at = |at: usize| u64::from_le_bytes(image[at..at + 8].try_into().unwrap());
+    let slot = if u64_at(40) > u64_at(8 * 4096 + 40) { 0 } else { 8 * 4096 };
+    let root = u64_at(slot + 56) as usize;
+
+    // By its digest it might be a commit that a power cut has interrupted: it is passed over, and every command tells.
+    let mut damaged = image.clone();
+    damaged[root * 4096 + 100] ^= 1;
+    tool.write(DATABASE, &damaged);
+    let note = "transaction 2 was opened, not the newer transaction 3";
+    let run = tool.run(["get", DATABASE, "b", "k"]);
+    assert_eq!((run.code, &run.out[..]), (0, "v\n"));
+    assert!(run.err.contains(note) && run.err.contains(DATABASE), "{}", run.err);
+    let run = tool.run(["check", DATABASE]);
+    assert!(run.code == 0 && run.out.contains(&format!("interrupted: {note}")) && run.out.contains("ok: "), "{run:?}");
+    assert!(tool.run(["stat", DATABASE]).out.contains("; 3 was passed over"));
+    assert!(tool.run(["stat", DATABASE, "--json"]).out.contains("\"passed_over\": 3"));
+
+    // One that was synced was whole.
+    tool.write(DATABASE, &image);
+    tool.run(["put", DATABASE, "b", "k", "x"]).succeeded();
+    tool.run(["get", DATABASE, "b", "k", "--previous"]).failed(2, &["previous_snapshot", "no commit before"]);
+    set_synced(&mut damaged[slot..slot + 4096]);
+    tool.write(DATABASE, &damaged);
+    let page = format!("page {root} is corrupt");
+    tool.run(["get", DATABASE, "b", "k"]).failed(2, &[&page]);
+    tool.run(["check", DATABASE]).failed(1, &[&page]);
+    let run = tool.run(["get", DATABASE, "b", "k", "--previous"]);
+    assert_eq!((run.code, &run.out[..]), (0, "v\n"));
+    assert!(run.err.contains(note), "{}", run.err);
+    assert_eq!(tool.run(["backup", DATABASE, "saved.folio", "--previous"]).code, 0);
+    assert_eq!(tool.run(["get", "saved.folio", "b", "k"]).succeeded(), "v\n");
+}
+
+/// Makes a meta slot say that it was synced.
+fn set_synced(slot: &mut [u8]) {
+    slot[96] = 1;
+    slot[100..104].fill(0);
+    let checksum = crc32c::crc32c_append(crc32c::crc32c(&slot[..12]), &slot[16..]);
+    slot[12..16].copy_from_slice(&checksum.to_le_bytes());
 }

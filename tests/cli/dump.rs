@@ -72,11 +72,11 @@ fn the_output_file_is_replaced_whole_and_names_the_format() {
     assert_eq!(dump(&tool, &["-o", "-"]), dump(&tool, &[]));
 
     // A dump that fails leaves the earlier file, and nothing beside it.
-    let before = tool.names();
+    let before = tool.files();
     tool.run(["dump", DATABASE, "missing", "-o", "all.csv"]).failed(1, &["no bucket missing"]);
     tool.run(["dump", DATABASE, "-o", "no/such/all"]).failed(2, &["no/such/all", "choose another path"]);
     tool.run(["dump", DATABASE, "-o", DATABASE]).failed(2, &[DATABASE, "the database itself"]);
-    assert_eq!(tool.names(), before);
+    assert_eq!(tool.files(), before);
     assert_eq!(fs::read_to_string(tool.path("all.csv")).unwrap(), dump(&tool, &["--format", "tsv"]));
     assert_eq!(tool.buckets(), ["a", "b\\", "empty"]);
 }
@@ -159,9 +159,9 @@ fn damage_ends_a_dump_and_leaves_no_file() {
     let at = (0..bytes.len()).find(|&at| bytes[at..].starts_with(b"00004000")).unwrap();
     bytes[at] ^= 1;
     tool.write(DATABASE, bytes);
-    let before = tool.names();
+    let before = tool.files();
     tool.run(["dump", DATABASE, "-o", "all"]).failed(2, &[DATABASE, "corrupt"]);
-    assert_eq!(tool.names(), before);
+    assert_eq!(tool.files(), before);
     let run = tool.run(["dump", DATABASE]);
     assert!(!run.out.ends_with("DATA=END\n"), "what is incomplete does not look complete");
     run.failed(2, &["corrupt"]);

@@ -1,6 +1,6 @@
 //! The binary under test in a directory of its own, and what a run of it left behind. Every module here runs it so.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -88,14 +88,6 @@ impl Tool {
         // The tool may end before it has read all of its input, but only with an error.
         assert!(written.is_ok() || run.code != 0, "{written:?} {run:?}");
         run
-    }
-
-    /// The names of the files in its directory.
-    pub fn names(&self) -> Vec<OsString> {
-        let mut names: Vec<_> =
-            fs::read_dir(self.dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        names.sort();
-        names
     }
 
     /// The names of the buckets that `stat` shows.

@@ -7,7 +7,7 @@ use folio::{Backup, Error};
 
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::open::{self, Wait};
+use crate::open::Reading;
 use crate::progress;
 use crate::table::grouped;
 
@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long)]
     force: bool,
     #[command(flatten)]
-    wait: Wait,
+    reading: Reading,
 }
 
 pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
@@ -41,7 +41,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     if is_stream && io::stdout().is_terminal() {
         return Err(Failure::Outside("a backup is not for a terminal; redirect stdout to a file or a pipe".to_owned()));
     }
-    let database = open::reading(&args.source, args.wait).map_err(|failure| locked(failure, &args.source))?;
+    let database = args.reading.open(&args.source).map_err(|failure| locked(failure, &args.source))?;
     // Until now there was nothing to take back.
     let interrupt = Interrupt::caught()?;
     let txn = database.begin_read()?;

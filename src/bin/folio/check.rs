@@ -1,12 +1,12 @@
 //! `folio check`: reads every page and says what is wrong, one problem a line.
 
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use folio::{CheckReport, Database, ProblemKind};
 
 use crate::failure::Failure;
-use crate::open::{self, Wait};
+use crate::open::Reading;
 use crate::progress;
 use crate::table::{counted, grouped};
 
@@ -21,12 +21,12 @@ pub struct Args {
     /// The database
     pub file: PathBuf,
     #[command(flatten)]
-    wait: Wait,
+    reading: Reading,
 }
 
 pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
-    let (_, report) = read_all(&args.file, args.wait).map_err(Failure::into_finding)?;
-    print(&report, out)
+    let report = args.reading.open(&args.file).and_then(|database| read_all(&database));
+    print(&report.map_err(Failure::into_finding)?, out)
 }
 
 /// Prints what a check found; that there is something is a failure.
@@ -50,16 +50,15 @@ pub fn print(report: &CheckReport, out: &mut impl Write) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Opens `file` and checks it, with a progress bar.
-pub fn read_all(file: &Path, wait: Wait) -> Result<(Database, CheckReport), Failure> {
-    let database = open::reading(file, wait)?;
+/// Checks a database, with a progress bar.
+pub fn read_all(database: &Database) -> Result<CheckReport, Failure> {
     let bar = progress::pages();
     let report = database.check_with(|done, total| {
         bar.set_length(total);
         bar.set_position(done);
     });
     bar.finish_and_clear();
-    Ok((database, report?))
+    Ok(report?)
 }
 
 /// In one line: a failure that tells the first damage, if there is any.

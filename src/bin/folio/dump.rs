@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 
 use crate::failure::Failure;
 use crate::format::{self, CsvWriter, Format, JsonWriter, PortableWriter, Style, TsvWriter, Writer};
-use crate::open::{self, Wait};
+use crate::open::{self, Reading};
 use crate::output::{BUFFER_LEN, Output};
 use crate::progress;
 use crate::text::Form;
@@ -56,7 +56,7 @@ pub struct Args {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
-    wait: Wait,
+    reading: Reading,
 }
 
 impl Args {
@@ -89,7 +89,7 @@ impl Args {
 
 pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     args.check()?;
-    let database = open::reading(&args.file, args.wait)?;
+    let database = args.reading.open(&args.file)?;
     let txn = database.begin_read()?;
     let buckets = selected(&txn, args)?;
     match args.output() {

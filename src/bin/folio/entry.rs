@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use crate::failure::Failure;
-use crate::open::{self, Wait};
+use crate::open::{self, Reading, Wait};
 use crate::text::Form;
 
 /// Print the value of a key
@@ -22,7 +22,7 @@ pub struct GetArgs {
     #[arg(long)]
     hex: bool,
     #[command(flatten)]
-    wait: Wait,
+    reading: Reading,
 }
 
 /// Store a value under a key, in place of an earlier one; file and bucket are created when missing
@@ -69,7 +69,7 @@ pub struct DeleteArgs {
 pub fn get(args: &GetArgs, out: &mut impl Write) -> Result<(), Failure> {
     let form = Form::new(args.hex);
     let key = form.argument("KEY", &args.key)?;
-    let database = open::reading(&args.file, args.wait)?;
+    let database = args.reading.open(&args.file)?;
     let txn = database.begin_read()?;
     let value = open::bucket(&txn, &args.bucket)?.get(&key)?.ok_or_else(|| no_key(&args.bucket, &args.key))?;
     form.encode(value, out)?;

@@ -6,7 +6,7 @@ use std::{fs, io};
 
 use folio::{Bucket, Database, Error, Options, ReadTxn};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, tell};
 use crate::text::Form;
 
 /// How many names of buckets an error lists at most.
@@ -37,6 +37,22 @@ fn seconds(text: &str) -> Result<Duration, String> {
     parsed.ok_or_else(|| "write a number of seconds such as 0.5, or --wait alone as the last argument".to_owned())
 }
 
+/// How the commands open a database that show what is in it.
+#[derive(clap::Args, Clone, Copy)]
+pub struct Reading {
+    #[command(flatten)]
+    wait: Wait,
+    /// Open the commit before the newest one, to save what can be saved where the newest is damaged
+    #[arg(long)]
+    previous: bool,
+}
+
+impl Reading {
+    pub fn open(self, file: &Path) -> Result<Database, Failure> {
+        existing(file, self.wait.options().read_only(true).previous_snapshot(self.previous))
+    }
+}
+
 /// Opens `file` for reading: it is neither created nor written.
 pub fn reading(file: &Path, wait: Wait) -> Result<Database, Failure> {
     existing(file, wait.options().read_only(true))
@@ -49,13 +65,13 @@ pub fn writing(file: &Path, wait: Wait) -> Result<Database, Failure> {
 
 /// Opens `file` for writing, and creates it when it is missing.
 pub fn writing_or_new(file: &Path, wait: Wait) -> Result<Database, Failure> {
-    Ok(wait.options().open(file)?)
+    Ok(opened(file, wait.options().open(file)?))
 }
 
 /// As [`writing_or_new`], with options for a new one, and answers with what takes a new file away again, should nothing come of the command.
 pub fn writing_or_created(file: &Path, options: &Options) -> Result<(Database, Created), Failure> {
     let is_new = fs::metadata(file).is_err();
-    let database = options.open(file)?;
+    let database = opened(file, options.open(file)?);
     // Through a link that led nowhere, it is what the link names that was made.
     let made = is_new.then(|| (fs::canonicalize(file).unwrap_or_else(|_| file.to_owned()), database.clone()));
     Ok((database, Created { made }))
@@ -85,13 +101,22 @@ impl Drop for Created {
 }
 
 fn existing(file: &Path, options: Options) -> Result<Database, Failure> {
-    options.open(file).map_err(|error| match error {
+    let database = options.open(file).map_err(|error| match error {
         Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Failure::Outside(format!(
             "{}: no such file; check the path, or create it with folio put or folio load",
             file.display()
         )),
         error => Failure::Database(error),
-    })
+    })?;
+    Ok(opened(file, database))
+}
+
+/// Says so if the newest commit was passed over.
+fn opened(file: &Path, database: Database) -> Database {
+    if let Some(passed_over) = database.passed_over() {
+        tell(&format!("{}: {passed_over}", file.display()));
+    }
+    database
 }
 
 /// The bucket `name`, or a failure that says which buckets there are.

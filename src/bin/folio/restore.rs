@@ -9,7 +9,7 @@ use folio::Error;
 
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::open::Wait;
+use crate::open::{self, Wait};
 use crate::table::grouped;
 use crate::{backup, check};
 
@@ -37,7 +37,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
-    let (database, report) = check::read_all(&args.backup, args.wait).map_err(Failure::into_finding)?;
+    let database = open::reading(&args.backup, args.wait).map_err(Failure::into_finding)?;
+    let report = check::read_all(&database).map_err(Failure::into_finding)?;
     check::verdict(&report)?;
     // Until now there was nothing to take back.
     let interrupt = Interrupt::caught()?;

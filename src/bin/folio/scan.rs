@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use folio::Entry;
 
 use crate::failure::Failure;
-use crate::open::{self, Wait};
+use crate::open::{self, Reading};
 use crate::text::Form;
 
 /// Print entries in key order, one a line: key TAB value, as load takes them
@@ -43,13 +43,13 @@ pub struct Args {
     #[arg(long)]
     hex: bool,
     #[command(flatten)]
-    wait: Wait,
+    reading: Reading,
 }
 
 pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
     let form = Form::new(args.hex);
     let bounds = bounds(args, form)?;
-    let database = open::reading(&args.file, args.wait)?;
+    let database = args.reading.open(&args.file)?;
     let txn = database.begin_read()?;
     let entries = open::bucket(&txn, &args.bucket)?.range(bounds);
     let limit = args.limit.unwrap_or(usize::MAX);

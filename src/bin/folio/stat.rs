@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::kinds::{self, Counts, KINDS};
-use crate::open::{self, Wait};
+use crate::open::{self, Reading};
 use crate::progress;
 use crate::table::{self, grouped};
 use crate::text::Form;
@@ -28,11 +28,11 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    wait: Wait,
+    reading: Reading,
 }
 
 pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
-    let database = open::reading(&args.file, args.wait)?;
+    let database = args.reading.open(&args.file)?;
     let stats = database.stats()?;
     let txn = database.begin_read()?;
     let spinner = progress::spinner();
@@ -74,7 +74,8 @@ impl Whole {
             grouped(stats.pending_pages * u64::from(stats.page_size)),
             grouped(stats.file_len.saturating_sub(stats.page_count * u64::from(stats.page_size))),
         );
-        let transaction = format!("{}, durable {}", stats.txn_id, stats.durable_id);
+        let passed_over = stats.passed_over.map_or(String::new(), |it| format!("; {} was passed over", it.newer));
+        let transaction = format!("{}, durable {}{passed_over}", stats.txn_id, stats.durable_id);
         let pairs = [
             ("file", format!("{} bytes", grouped(stats.file_len))),
             ("pages", pages),
@@ -138,6 +139,7 @@ impl Whole {
             "overhead_bytes": self.overhead_bytes(),
             "txn_id": stats.txn_id.get(),
             "durable_id": stats.durable_id.get(),
+            "passed_over": stats.passed_over.map(|it| it.newer.get()),
             "pinned_snapshots": stats.pinned_snapshots,
             "oldest_pinned": stats.oldest_pinned.map(TxnId::get),
             "buckets": buckets,

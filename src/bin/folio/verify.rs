@@ -28,7 +28,8 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
-    let (database, report) = check::read_all(&args.file, args.wait).map_err(Failure::into_finding)?;
+    let database = open::reading(&args.file, args.wait).map_err(Failure::into_finding)?;
+    let report = check::read_all(&database).map_err(Failure::into_finding)?;
     check::verdict(&report)?;
     let txn = database.begin_read()?;
     if let Some(source) = &args.against {
