@@ -47,7 +47,7 @@ use durable::Durable;
 use labels::Labels;
 use pending::HeldPages;
 use pieces::Pieces;
-use readers::Readers;
+use readers::{Readers, Seen};
 use seat::{Seat, WriterLock};
 use space::Space;
 
@@ -306,9 +306,8 @@ impl Shared {
     }
 
     /// The snapshots that hold pages back, ascending: those of readers, the last durable one, the current one.
-    pub(crate) fn pins(&self, writer: &Writer) -> Vec<TxnId> {
-        let mut pins = self.readers.pins();
-        pins.dedup();
+    fn pins(&self, writer: &mut Writer) -> Vec<TxnId> {
+        let mut pins = self.readers.pins(&mut writer.seen);
         for pin in [writer.durable, writer.meta.txn()] {
             if let Err(at) = pins.binary_search(&pin) {
                 pins.insert(at, pin);
@@ -424,6 +423,8 @@ pub(crate) struct Writer {
     synced_at: Instant,
     /// When snapshots that may still be pinned were committed, and their page counts.
     history: BTreeMap<TxnId, Committed>,
+    /// The pins that it knows of.
+    seen: Seen,
     staging: Box<[u8]>,
     pieces: Pieces,
 }
@@ -452,6 +453,7 @@ impl Writer {
             unsynced_len: 0,
             synced_at: committed.at,
             history: BTreeMap::from([(fields.txn, committed)]),
+            seen: Seen::default(),
             staging: Box::default(),
             pieces: Pieces::default(),
             meta: recovered.meta,
