@@ -51,7 +51,7 @@ use readers::{Readers, Seen};
 use seat::{Seat, WriterLock};
 use space::Space;
 
-use crate::disk::map::{self, ForkGuard, Map};
+use crate::disk::map::{self, ForkGuard, Map, Memory};
 use crate::disk::store::Store;
 use crate::error::{Error, Result};
 use crate::options::{DIRTY_PAGES_MIN, Options, Verify};
@@ -425,7 +425,8 @@ pub(crate) struct Writer {
     history: BTreeMap<TxnId, Committed>,
     /// The pins that it knows of.
     seen: Seen,
-    staging: Box<[u8]>,
+    /// Where pages in a row are put together to be written, once there were some.
+    staging: Option<Memory>,
     pieces: Pieces,
 }
 
@@ -454,7 +455,7 @@ impl Writer {
             synced_at: committed.at,
             history: BTreeMap::from([(fields.txn, committed)]),
             seen: Seen::default(),
-            staging: Box::default(),
+            staging: None,
             pieces: Pieces::default(),
             meta: recovered.meta,
         })
