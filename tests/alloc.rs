@@ -306,6 +306,22 @@ fn a_commit_of_few_puts_takes_little_memory() -> Result<()> {
     Ok(())
 }
 
+/// To delete many entries takes an effort for each page, not for each entry.
+#[test]
+fn to_retain_half_of_the_entries_allocates_little() -> Result<()> {
+    let _turn = TURN.lock();
+    let db = Database::in_memory()?;
+    db.exec(|txn| (0..COUNT_OF_KEYS).try_for_each(|n| txn.bucket_mut("a")?.put(key(n), [1; 40])))?;
+    let leaves = db.begin_read()?.bucket("a")?.expect("just made").stats()?.leaf_pages;
+    let mut txn = db.begin_write()?;
+    let mut a = txn.bucket_mut("a")?;
+    let mut deleted = 0;
+    let count = allocations(|| deleted = a.retain(|key, _| key[13] % 2 == 0).unwrap());
+    assert_eq!(deleted, u64::from(COUNT_OF_KEYS) / 2);
+    assert!(count < 4 * leaves && 4 * leaves < deleted, "{count} allocations for {leaves} leaves");
+    Ok(())
+}
+
 /// A backup of whatever size takes room for what is on its way, and one page for each level of a tree.
 #[test]
 fn a_backup_is_streamed() -> Result<()> {
