@@ -56,6 +56,12 @@ pub(crate) fn to_tree(record: &[u8], catalog: Tree) -> Result<Tree> {
     }
 }
 
+/// The name of a bucket, which is its key in the catalog.
+pub(crate) fn name_of(key: &[u8], catalog: Tree) -> Result<&str> {
+    let not_utf8 = |_| Error::Corrupt { page: catalog.root.get(), what: "a bucket name that is not UTF-8" };
+    std::str::from_utf8(key).map_err(not_utf8)
+}
+
 /// What the catalog holds for a bucket with this tree.
 pub(crate) fn to_record(tree: Tree) -> [u8; size_of::<BucketRecord>()] {
     let record = BucketRecord { tree: tree.to_record(), flags: U32::ZERO, zero: U32::ZERO };
@@ -72,10 +78,7 @@ pub(crate) fn all(source: PageSource<'_>, catalog: Tree) -> Result<Vec<(String, 
     let mut buckets: Vec<(String, Tree)> = Vec::new();
     for entry in TreeRange::new(source, catalog, (..).bounds()) {
         let (name, record) = entry?;
-        let Ok(name) = std::str::from_utf8(name) else {
-            return Err(Error::Corrupt { page: catalog.root.get(), what: "a bucket name that is not UTF-8" });
-        };
-        buckets.push((name.to_string(), to_tree(record, catalog)?));
+        buckets.push((name_of(name, catalog)?.to_string(), to_tree(record, catalog)?));
     }
     Ok(buckets)
 }
@@ -125,11 +128,6 @@ pub struct BucketStats {
 }
 
 impl<'txn> Bucket<'txn> {
-    /// The tree of a bucket that may be missing, and then has no entries.
-    pub(crate) fn tree_of(bucket: Option<Bucket<'_>>) -> Tree {
-        bucket.map_or(Tree::EMPTY, |bucket| bucket.tree)
-    }
-
     pub(crate) fn new(source: PageSource<'txn>, tree: Tree) -> Bucket<'txn> {
         Bucket { source, tree, root: None }
     }

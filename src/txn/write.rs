@@ -346,6 +346,17 @@ impl WriteTxn {
         &self.buckets[index]
     }
 
+    /// The catalog, which has the names of all buckets, and the trees of those that have not changed in this transaction.
+    pub(crate) fn catalog(&self) -> Tree {
+        self.catalog
+    }
+
+    /// The buckets whose trees are not what the catalog says.
+    pub(crate) fn unrecorded(&self) -> impl Iterator<Item = (&str, Tree)> {
+        let open = self.names.iter().map(|(name, &index)| (&name[..], &self.buckets[index]));
+        open.filter(|(_, bucket)| bucket.tree != bucket.recorded).map(|(name, bucket)| (name, bucket.tree))
+    }
+
     /// A bucket's tree and finger, and the pages.
     pub(crate) fn parts(&mut self, index: usize) -> (&mut Tree, &mut WritePages, &mut Finger) {
         let bucket = &mut self.buckets[index];
