@@ -65,15 +65,21 @@ impl World {
 
     /// Commits snapshots up to `last`.
     fn write(&self, last: u64) -> Seen {
-        let (mut seen, mut pending) = (Seen::default(), Vec::new());
-        for txn in 2..=last {
+        let mut seen = Seen::default();
+        self.write_on(2, last, &mut seen);
+        seen
+    }
+
+    /// Goes on with some more.
+    fn write_on(&self, first: u64, last: u64, seen: &mut Seen) {
+        let mut pending = Vec::new();
+        for txn in first..=last {
             self.pages[txn as usize].txn.store(txn, Ordering::Relaxed);
             self.readers.publish(&snapshot(txn));
             pending.push(txn - 1);
-            let pins = self.readers.pins(&mut seen);
+            let pins = self.readers.pins(seen);
             pending.retain(|&old| pins.contains(&TxnId::new(old)) || !self.reuse(old));
         }
-        seen
     }
 
     fn reuse(&self, txn: u64) -> bool {
@@ -150,15 +156,19 @@ fn readers_of_one_shard_which_grows() {
 fn readers_of_a_chunk_that_is_new() {
     explore(2, || {
         let world = World::new();
-        let (held, txn) = world.pin(0);
+        let held = world.pin(0);
+        // Theirs are other snapshots.
+        let mut seen = world.write(2);
         let readers = [0, 0].map(|shard| {
             let world = Arc::clone(&world);
-            thread::spawn(move || read_once(&world, shard))
+            thread::spawn(move || world.pin(shard))
         });
-        world.write(2);
-        readers.into_iter().for_each(|reader| assert!((1..=2).contains(&reader.join().unwrap())));
-        world.read(txn);
-        world.readers.unpin(held);
+        world.write_on(3, 3, &mut seen);
+        let pinned = readers.map(|reader| reader.join().unwrap());
+        for (pin, txn) in pinned.into_iter().chain([held]) {
+            world.read(txn);
+            world.readers.unpin(pin);
+        }
         world.assert_free();
     });
 }
