@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::iter::FusedIterator;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use crate::bucket::{self, Bucket, Entry, Range, check_key, check_name, check_value_len};
 use crate::database::Database;
@@ -224,6 +225,79 @@ impl Places for ReliedNames<'_> {
     }
 }
 
+/// What a transaction has read and written.
+struct Footprint {
+    reads: Reads,
+    writes: BTreeMap<String, Writes>,
+}
+
+impl Footprint {
+    /// Compares the snapshot with the newest one, and that with a newer one, up to the one that is returned, in which everything that the
+    /// transaction relies on is as it was. Others may write meanwhile; so that they cannot keep it here, the rest is left for later.
+    fn catch_up(&self, db: &Database, snapshot: ReadTxn) -> Result<ReadTxn> {
+        let mut seen = snapshot;
+        for _ in 0..CATCH_UP_MAX {
+            let newest = db.begin_read()?;
+            if newest.id() == seen.id() {
+                break;
+            }
+            self.validate(&State::from(&seen), &State::from(&newest))?;
+            seen = newest;
+        }
+        Ok(seen)
+    }
+
+    /// Whether everything that the transaction relies on is in `new` as it was in `old`.
+    fn validate(&self, old: &State<'_>, new: &State<'_>) -> Result<()> {
+        let Footprint { reads, writes } = self;
+        let conflict = |bucket: &str, key| Error::Conflict { bucket: bucket.to_string(), key };
+        // The trees of buckets that have changed.
+        let mut trees = BTreeMap::new();
+        let names = ReliedNames { all: reads.names, reads: &reads.buckets, writes };
+        for difference in DiffAt::new((old.source, old.catalog), (new.source, new.catalog), &names) {
+            let difference = difference?;
+            let name = bucket::name_of(difference.key, new.catalog)?;
+            let presence = reads.names || reads.buckets.get(name).is_some_and(|reads| reads.presence);
+            if presence && difference.old.is_some() != difference.new.is_some() {
+                return Err(conflict(name, None));
+            }
+            let tree = |state: &State<'_>, record: Option<Value<'_>>| match record {
+                Some(record) => bucket::to_tree(state.source.lend(record)?, state.catalog),
+                None => Ok(Tree::EMPTY),
+            };
+            trees.insert(name, (tree(old, difference.old)?, tree(new, difference.new)?));
+        }
+        let relied_on = |name: &str| reads.buckets.contains_key(name) || writes.contains_key(name);
+        for &(name, tree) in new.unrecorded.iter().filter(|(name, _)| relied_on(name)) {
+            let before = match trees.get(name) {
+                Some(&(before, _)) => before,
+                None => bucket::find(old.source, old.catalog, name)?.unwrap_or(Tree::EMPTY),
+            };
+            trees.insert(name, (before, tree));
+        }
+        for (name, (before, after)) in trees {
+            let places = Relied { reads: reads.buckets.get(name), writes: writes.get(name) };
+            if let Some(difference) = DiffAt::new((old.source, before), (new.source, after), &places).next() {
+                return Err(conflict(name, Some(difference?.key.to_vec())));
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&self, txn: &mut WriteTxn) -> Result<()> {
+        for (name, writes) in &self.writes {
+            let mut bucket = txn.bucket_mut(name)?;
+            for (key, value) in writes {
+                match value {
+                    Some(value) => bucket.put(key, value)?,
+                    None => bucket.delete(key).map(|_| ())?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// A state to compare with: a snapshot, or what a write transaction has made of one.
 struct State<'a> {
     source: PageSource<'a>,
@@ -308,86 +382,24 @@ impl OptimisticTxn {
         if self.writes.is_empty() {
             return Ok(self.snapshot.id());
         }
-        self.reads.borrow_mut().end_walks();
-        let db = self.db.clone();
-        let seen = self.catch_up()?;
+        let OptimisticTxn { db, snapshot, writes, reads, .. } = self;
+        let mut reads = reads.into_inner();
+        reads.end_walks();
+        let footprint = Arc::new(Footprint { reads, writes });
+        let seen = footprint.catch_up(&db, snapshot)?;
+        // Shared, since to drop it may take long, and the seat is not to be held meanwhile.
+        let shared = Arc::clone(&footprint);
         let (_, id) = db.batch_with_id(move |txn| {
-            self.validate(&State::from(&seen), &State::from(&*txn))?;
-            self.apply(txn)
+            shared.validate(&State::from(&seen), &State::from(&*txn))?;
+            shared.apply(txn)
         })?;
         Ok(id)
-    }
-
-    /// Compares the snapshot with the newest one, and that with a newer one, up to the one that is returned, in which everything that the
-    /// transaction relies on is as it was. Others may write meanwhile; so that they cannot keep it here, the rest is left for later.
-    fn catch_up(&self) -> Result<ReadTxn> {
-        let mut seen = self.snapshot.clone();
-        for _ in 0..CATCH_UP_MAX {
-            let newest = self.db.begin_read()?;
-            if newest.id() == seen.id() {
-                break;
-            }
-            self.validate(&State::from(&seen), &State::from(&newest))?;
-            seen = newest;
-        }
-        Ok(seen)
     }
 
     fn note(&self, read: impl FnOnce(&mut Reads)) {
         if self.isolation == Isolation::Serializable {
             read(&mut self.reads.borrow_mut());
         }
-    }
-
-    /// Whether everything that the transaction relies on is in `new` as it was in `old`.
-    fn validate(&self, old: &State<'_>, new: &State<'_>) -> Result<()> {
-        let reads = self.reads.borrow();
-        let relied = |name: &str| Relied { reads: reads.buckets.get(name), writes: self.writes.get(name) };
-        let conflict = |bucket: &str, key| Error::Conflict { bucket: bucket.to_string(), key };
-        // The trees of buckets that have changed.
-        let mut trees = BTreeMap::new();
-        let names = ReliedNames { all: reads.names, reads: &reads.buckets, writes: &self.writes };
-        for difference in DiffAt::new((old.source, old.catalog), (new.source, new.catalog), &names) {
-            let difference = difference?;
-            let name = bucket::name_of(difference.key, new.catalog)?;
-            let presence = reads.names || reads.buckets.get(name).is_some_and(|reads| reads.presence);
-            if presence && difference.old.is_some() != difference.new.is_some() {
-                return Err(conflict(name, None));
-            }
-            let tree = |state: &State<'_>, record: Option<Value<'_>>| match record {
-                Some(record) => bucket::to_tree(state.source.lend(record)?, state.catalog),
-                None => Ok(Tree::EMPTY),
-            };
-            trees.insert(name, (tree(old, difference.old)?, tree(new, difference.new)?));
-        }
-        let relied_on = |name: &str| reads.buckets.contains_key(name) || self.writes.contains_key(name);
-        for &(name, tree) in new.unrecorded.iter().filter(|(name, _)| relied_on(name)) {
-            let before = match trees.get(name) {
-                Some(&(before, _)) => before,
-                None => bucket::find(old.source, old.catalog, name)?.unwrap_or(Tree::EMPTY),
-            };
-            trees.insert(name, (before, tree));
-        }
-        for (name, (before, after)) in trees {
-            let relied = relied(name);
-            if let Some(difference) = DiffAt::new((old.source, before), (new.source, after), &relied).next() {
-                return Err(conflict(name, Some(difference?.key.to_vec())));
-            }
-        }
-        Ok(())
-    }
-
-    fn apply(&self, txn: &mut WriteTxn) -> Result<()> {
-        for (name, writes) in &self.writes {
-            let mut bucket = txn.bucket_mut(name)?;
-            for (key, value) in writes {
-                match value {
-                    Some(value) => bucket.put(key, value)?,
-                    None => bucket.delete(key).map(|_| ())?,
-                }
-            }
-        }
-        Ok(())
     }
 }
 
