@@ -42,12 +42,14 @@ pub(crate) fn check_value_len(len: usize) -> Result<()> {
 }
 
 /// The tree of the bucket of this name, as the catalog has it.
+#[inline]
 pub(crate) fn find(source: PageSource<'_>, catalog: Tree, name: &str) -> Result<Option<Tree>> {
     let Some(bytes) = catalog.get(source, name.as_bytes())? else { return Ok(None) };
     to_tree(bytes, catalog).map(Some)
 }
 
 /// The tree that a record of the catalog describes.
+#[inline]
 pub(crate) fn to_tree(record: &[u8], catalog: Tree) -> Result<Tree> {
     let holder = catalog.root.get();
     match BucketRecord::ref_from_bytes(record) {

@@ -177,7 +177,7 @@ struct Marked<'a> {
 }
 
 // As little as can be under loom, which has to try all of it.
-const CHUNK_COUNT: usize = if cfg!(all(test, loom)) { 3 } else { 26 };
+const CHUNK_COUNT: usize = if cfg!(all(test, loom)) { 3 } else { 24 };
 const FIRST_CHUNK_LEN: u32 = if cfg!(all(test, loom)) { 1 } else { 8 };
 const BLOCK_LEN: usize = if cfg!(all(test, loom)) { 2 } else { 512 };
 
@@ -187,8 +187,13 @@ const FREE: u64 = 0;
 /// In `sharers`: what it says is where the list goes on.
 const LINK: u64 = 1 << 63;
 
-/// The end of the list: an entry that there never is.
-const END: u32 = u32::MAX / 2;
+/// The number of an entry says its chunk and its place there, which takes so many bits.
+const AT_BITS: u32 = 26;
+const _: () =
+    assert!((FIRST_CHUNK_LEN as u64) << (CHUNK_COUNT - 1) <= 1 << AT_BITS && CHUNK_COUNT < 1 << (32 - AT_BITS));
+
+/// The end of the list: the number of no entry.
+const END: u32 = u32::MAX;
 
 /// Marks of a block: it has changed since the writer looked; nothing was free there, and no one has let go since.
 const CHANGED: u32 = 1;
@@ -214,17 +219,11 @@ impl Marked<'_> {
 
 impl Chunk {
     fn new(number: u32) -> Chunk {
-        let (first, len) = (Chunk::first(number), FIRST_CHUNK_LEN << number);
-        let next = |at| if at + 1 < len { first + at + 1 } else { END };
+        let len = FIRST_CHUNK_LEN << number;
+        let next = |at| if at + 1 < len { (number << AT_BITS) + at + 1 } else { END };
         let entry = |at| Entry { txn: AtomicU64::new(FREE), sharers: AtomicU64::new(LINK | u64::from(next(at))) };
         let marks = (0..(len as usize).div_ceil(BLOCK_LEN)).map(|_| AtomicFlags::new(0));
         Chunk { entries: (0..len).map(entry).collect(), marks: marks.collect() }
-    }
-
-    /// The first entry of a chunk.
-    #[inline]
-    fn first(number: u32) -> u32 {
-        FIRST_CHUNK_LEN * ((1 << number) - 1)
     }
 
     fn block(&self, n: usize) -> &[Entry] {
@@ -263,17 +262,10 @@ impl Chunk {
 }
 
 impl Shard {
-    /// Chunk and place of an entry.
-    #[inline]
-    fn locate(entry: u32) -> (usize, usize) {
-        let chunk = (entry / FIRST_CHUNK_LEN + 1).ilog2();
-        (chunk as usize, (entry - Chunk::first(chunk)) as usize)
-    }
-
     #[inline]
     fn entry(&self, number: u32) -> Option<Marked<'_>> {
-        let (chunk, at) = Shard::locate(number);
-        let chunk = self.chunks.get(chunk)?.get()?;
+        let (chunk, at) = (number >> AT_BITS, (number & ((1 << AT_BITS) - 1)) as usize);
+        let chunk = self.chunks.get(chunk as usize)?.get()?;
         Some(Marked { entry: chunk.entries.get(at)?, mark: chunk.marks.get(at / BLOCK_LEN)? })
     }
 
@@ -297,7 +289,7 @@ impl Shard {
             for (number, chunk) in (0..).zip(self.chunks(count)) {
                 if let Some(at) = (0..chunk.marks.len()).find_map(|n| chunk.claim(n, txn)) {
                     let marked = Marked { entry: &chunk.entries[at], mark: &chunk.marks[at / BLOCK_LEN] };
-                    return (Chunk::first(number) + at as u32, marked);
+                    return (number << AT_BITS | at as u32, marked);
                 }
             }
             self.grow(count);
@@ -306,7 +298,7 @@ impl Shard {
 
     /// Makes a chunk, and counts it.
     fn grow(&self, number: u32) {
-        let chunk = self.chunks.get(number as usize).expect("fewer than 500 million readers in a shard");
+        let chunk = self.chunks.get(number as usize).expect("fewer than 130 million readers in a shard");
         chunk.get_or_init(|| Chunk::new(number));
         self.chunk_count.fetch_max(number + 1, Ordering::SeqCst);
     }
@@ -454,16 +446,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn entries_of_chunks_do_not_overlap() {
-        let mut seen = std::collections::BTreeSet::new();
-        for entry in 0..5000 {
-            assert!(seen.insert(Shard::locate(entry)));
-        }
+    fn each_pin_has_an_entry_of_its_own() {
         let shard = Shard::default();
-        for expected in 0..5000 {
-            assert_eq!(shard.claim(9).0, expected);
-        }
+        let numbers: std::collections::BTreeSet<_> = (0..5000).map(|_| shard.claim(9).0).collect();
+        assert_eq!(numbers.len(), 5000);
+        assert!(numbers.iter().all(|&number| shard.entry(number).is_some()));
         assert_eq!(shard.entries().filter(|entry| entry.txn.load(Ordering::Relaxed) == 9).count(), 5000);
+        assert!(shard.entry(END).is_none());
     }
 
     #[test]
@@ -473,7 +462,7 @@ mod tests {
         readers.publish(&snapshot(2));
         pins[40..60].iter().for_each(|pin| readers.unpin(*pin));
         let again: Vec<_> = (0..20).map(|_| readers.pin(3).0).collect();
-        assert!(again.iter().all(|pin| (40..60).contains(&pin.entry)), "{again:?}");
+        assert!(again.iter().rev().map(|pin| pin.entry).eq(pins[40..60].iter().map(|pin| pin.entry)), "{again:?}");
         let sharers: Vec<_> = readers.sharers().into_iter().map(|(txn, count)| (txn.get(), count)).collect();
         assert_eq!(sharers, [(1, 80), (2, 20)]);
     }
@@ -513,6 +502,7 @@ mod tests {
         let shard = &readers.shards[0];
         let mut rng = fastrand::Rng::with_seed(1);
         let mut held: Vec<_> = (0..3000).map(|_| readers.pin(0).0).collect();
+        let entry_count = shard.entries().count();
         for _ in 0..1000 {
             for _ in 0..rng.usize(1..4) {
                 readers.unpin(held.swap_remove(rng.usize(..held.len())));
@@ -523,7 +513,7 @@ mod tests {
                 assert_eq!(held[held.len() - 1].entry, next);
             }
         }
-        assert!(held.iter().all(|pin| pin.entry < 3003));
+        assert_eq!(shard.entries().count(), entry_count);
     }
 
     /// Where the list has lost entries they are found by a look at the marks of blocks and at the entries of one.
