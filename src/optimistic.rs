@@ -372,7 +372,8 @@ impl OptimisticTxn {
     }
 
     /// Makes the changes durable, as [`crate::Options::durability`] says, and visible; together with others that commit at this time.
-    /// Answers the transaction that has them, or the snapshot's if there are none: what only reads needs no check.
+    /// Answers the transaction that has them, or the snapshot's if there are none: what only reads needs no check. Looks for conflicts first
+    /// and then waits for other writers, who may write meanwhile.
     ///
     /// # Errors
     ///

@@ -269,7 +269,7 @@ fn no_entry_is_claimed_twice() {
 /// as free, beside another that stays.
 #[test]
 fn a_block_that_changes_is_looked_at_again() {
-    explore(2, || {
+    explore(4, || {
         let world = World::new();
         let held = [0, 0].map(|shard| world.pin(shard));
         let reader = {
