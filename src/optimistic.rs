@@ -6,9 +6,14 @@
 //! the first to commit wins.
 //!
 //! To compare is cheap, since copy-on-write leaves what nobody changed in its page: the walk of [`crate::tree::diff`] passes over
-//! every page that both states have, and looks at entries where they differ. The snapshot is pinned all the while, so a page number
-//! that both have is the same page. Commits go through [`crate::txn::batch`]: those that come together share a sync, and each is
-//! compared with what the ones before it have done.
+//! every page that both states have, and looks at entries where they differ. It costs what others have changed, or what the transaction
+//! relies on, whichever is less. The snapshot is pinned all the while, so a page number that both have is the same page.
+//!
+//! The snapshot is compared with the newest one first, while others may write, and that one with a newer one if it has been overtaken, a
+//! few times at most. What is left for the time with the writer's seat is what came since: nothing, if nobody else has committed. If
+//! nothing that counts is another from the first state to the second, nor from the second to the third, it is none from the first to the
+//! third. Commits go through [`crate::txn::batch`]: those that come together share a sync, and each is compared with what the ones before
+//! it have done.
 //!
 //! The technique is that of Kung and Robinson, "On Optimistic Methods for Concurrency Control" (1981), with backward validation
 //! by value.
@@ -19,16 +24,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::iter::FusedIterator;
 use std::ops::Bound;
+use std::sync::Arc;
 
-use crate::bucket::{Bucket, Entry, Range, check_key, check_name, check_value_len};
+use crate::bucket::{self, Bucket, Entry, NOT_UTF8, Range, check_key, check_name, check_value_len};
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::page::TxnId;
-use crate::tree::Tree;
-use crate::tree::diff::Diff;
+use crate::page::leaf::Value;
+use crate::tree::diff::{DiffAt, Place, Places};
 use crate::tree::range::{KeyRange, is_empty, prefix_end};
+use crate::tree::{Pages, Tree};
+use crate::txn::PageSource;
 use crate::txn::read::ReadTxn;
 use crate::txn::write::WriteTxn;
+
+/// How often a commit compares with the newest snapshot before it takes the writer's seat. Each time there is only what was committed
+/// during the time before, which is soon nothing unless commits come faster than they can be compared with.
+const CATCH_UP_MAX: usize = 4;
 
 /// What an optimistic transaction is safe from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -63,17 +75,30 @@ type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 struct Reads {
     /// All names.
     names: bool,
-    /// Of these it knows whether they are there.
-    buckets: BTreeSet<String>,
-    keys: BTreeMap<String, BTreeSet<Vec<u8>>>,
-    ranges: BTreeMap<String, Ranges>,
+    buckets: BTreeMap<String, BucketReads>,
     /// Ranges that are being walked, or were when their iterators were forgotten.
     walking: BTreeMap<u64, (String, Bounds)>,
     /// How many walks have begun.
     walk_count: u64,
 }
 
+/// What it knows of a bucket.
+#[derive(Default)]
+struct BucketReads {
+    /// Whether it is there.
+    presence: bool,
+    keys: BTreeSet<Vec<u8>>,
+    ranges: Ranges,
+}
+
 impl Reads {
+    fn bucket(&mut self, name: &str) -> &mut BucketReads {
+        if !self.buckets.contains_key(name) {
+            self.buckets.insert(name.to_string(), BucketReads::default());
+        }
+        self.buckets.get_mut(name).expect("it was put there")
+    }
+
     /// A walk begins. Until it ends, all of the range counts.
     fn begin_walk(&mut self, name: &str, bounds: &Bounds) -> u64 {
         self.walk_count += 1;
@@ -84,8 +109,16 @@ impl Reads {
     /// A walk is over, which has seen these parts of its range.
     fn end_walk(&mut self, walk: u64, parts: impl Iterator<Item = Bounds>) {
         let Some((name, _)) = self.walking.remove(&walk) else { return };
-        let ranges = self.ranges.entry(name).or_default();
+        let ranges = &mut self.bucket(&name).ranges;
         parts.for_each(|part| ranges.insert(part));
+    }
+
+    /// Those that are being walked end as if they had been walked to their ends.
+    fn end_walks(&mut self) {
+        while let Some((&walk, (_, bounds))) = self.walking.first_key_value() {
+            let bounds = bounds.clone();
+            self.end_walk(walk, [bounds].into_iter());
+        }
     }
 }
 
@@ -136,16 +169,153 @@ impl Ranges {
         }
         self.ends.insert(start, end);
     }
+}
 
-    fn iter(&self) -> impl Iterator<Item = (Bound<&[u8]>, Bound<&[u8]>)> {
-        self.ends.iter().map(|(start, end)| {
-            let start = if start.is_behind { Bound::Excluded(&start.key[..]) } else { Bound::Included(&start.key[..]) };
-            let end = end.as_ref().map_or(Bound::Unbounded, |end| match end.is_behind {
-                true => Bound::Included(&end.key[..]),
-                false => Bound::Excluded(&end.key[..]),
-            });
-            (start, end)
-        })
+impl Places for Ranges {
+    fn next<'a>(&'a self, from: Place<'a>) -> Option<Place<'a>> {
+        let cut = Cut { key: from.0.to_vec(), is_behind: from.1 };
+        let is_inside =
+            self.ends.range(..=&cut).next_back().is_some_and(|(_, end)| end.as_ref().is_none_or(|end| *end > cut));
+        if is_inside {
+            return Some(from);
+        }
+        self.ends.range(cut..).next().map(|(start, _)| (&start.key[..], start.is_behind))
+    }
+}
+
+/// The entries of a bucket that a transaction relies on.
+struct Relied<'a> {
+    reads: Option<&'a BucketReads>,
+    writes: Option<&'a Writes>,
+}
+
+impl Places for Relied<'_> {
+    fn next<'a>(&'a self, from: Place<'a>) -> Option<Place<'a>> {
+        let start = if from.1 { Bound::Excluded(from.0) } else { Bound::Included(from.0) };
+        let bounds = (start, Bound::Unbounded);
+        let read = self.reads.and_then(|reads| reads.keys.range::<[u8], _>(bounds).next());
+        let written = self.writes.and_then(|writes| writes.range::<[u8], _>(bounds).next());
+        let keys = [read, written.map(|(key, _)| key)].into_iter().flatten().map(|key| (&key[..], false));
+        let walked = self.reads.and_then(|reads| reads.ranges.next(from));
+        keys.chain(walked).min()
+    }
+}
+
+/// The names of the buckets that a transaction relies on in some way.
+struct ReliedNames<'a> {
+    /// All of them, and of others that they are not there.
+    all: bool,
+    reads: &'a BTreeMap<String, BucketReads>,
+    writes: &'a BTreeMap<String, Writes>,
+}
+
+impl Places for ReliedNames<'_> {
+    fn next<'a>(&'a self, from: Place<'a>) -> Option<Place<'a>> {
+        if self.all {
+            return Some(from);
+        }
+        fn first<'a, V>(names: &'a BTreeMap<String, V>, from: Place<'_>) -> Option<&'a [u8]> {
+            // What is not UTF-8 is no name of a bucket, and what is reported as damage.
+            let name = std::str::from_utf8(from.0).ok()?;
+            let start = if from.1 { Bound::Excluded(name) } else { Bound::Included(name) };
+            names.range::<str, _>((start, Bound::Unbounded)).next().map(|(name, _)| name.as_bytes())
+        }
+        let names = [first(self.reads, from), first(self.writes, from)];
+        names.into_iter().flatten().min().map(|name| (name, false))
+    }
+}
+
+/// What a transaction has read and written.
+struct Footprint {
+    reads: Reads,
+    writes: BTreeMap<String, Writes>,
+}
+
+impl Footprint {
+    /// Compares the snapshot with the newest one, and that with a newer one, up to the one that is returned, in which everything that the
+    /// transaction relies on is as it was. Others may write meanwhile; so that they cannot keep it here, the rest is left for later.
+    fn catch_up(&self, db: &Database, snapshot: ReadTxn) -> Result<ReadTxn> {
+        let mut seen = snapshot;
+        for _ in 0..CATCH_UP_MAX {
+            let newest = db.begin_read()?;
+            if newest.id() == seen.id() {
+                break;
+            }
+            self.validate(&State::from(&seen), &State::from(&newest))?;
+            seen = newest;
+        }
+        Ok(seen)
+    }
+
+    /// Whether everything that the transaction relies on is in `new` as it was in `old`.
+    fn validate(&self, old: &State<'_>, new: &State<'_>) -> Result<()> {
+        let Footprint { reads, writes } = self;
+        let conflict = |bucket: &str, key| Error::Conflict { bucket: bucket.to_string(), key };
+        // The trees of buckets that have changed.
+        let mut trees = BTreeMap::new();
+        let names = ReliedNames { all: reads.names, reads: &reads.buckets, writes };
+        for difference in DiffAt::new((old.source, old.catalog), (new.source, new.catalog), &names) {
+            let difference = difference?;
+            let corrupt = |state: &State<'_>, what| bucket::corrupt(state.source, state.catalog, difference.key, what);
+            let name = std::str::from_utf8(difference.key).map_err(|_| corrupt(new, NOT_UTF8))?;
+            let presence = reads.names || reads.buckets.get(name).is_some_and(|reads| reads.presence);
+            if presence && difference.old.is_some() != difference.new.is_some() {
+                return Err(conflict(name, None));
+            }
+            let tree = |state: &State<'_>, record: Option<Value<'_>>| match record {
+                Some(record) => bucket::to_tree(state.source.lend(record)?).map_err(|what| corrupt(state, what)),
+                None => Ok(Tree::EMPTY),
+            };
+            trees.insert(name, (tree(old, difference.old)?, tree(new, difference.new)?));
+        }
+        let relied_on = |name: &str| reads.buckets.contains_key(name) || writes.contains_key(name);
+        for &(name, tree) in new.unrecorded.iter().filter(|(name, _)| relied_on(name)) {
+            let before = match trees.get(name) {
+                Some(&(before, _)) => before,
+                None => bucket::find(old.source, old.catalog, name)?.unwrap_or(Tree::EMPTY),
+            };
+            trees.insert(name, (before, tree));
+        }
+        for (name, (before, after)) in trees {
+            let places = Relied { reads: reads.buckets.get(name), writes: writes.get(name) };
+            if let Some(difference) = DiffAt::new((old.source, before), (new.source, after), &places).next() {
+                return Err(conflict(name, Some(difference?.key.to_vec())));
+            }
+        }
+        Ok(())
+    }
+
+    fn apply(&self, txn: &mut WriteTxn) -> Result<()> {
+        for (name, writes) in &self.writes {
+            let mut bucket = txn.bucket_mut(name)?;
+            for (key, value) in writes {
+                match value {
+                    Some(value) => bucket.put(key, value)?,
+                    None => bucket.delete(key).map(|_| ())?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A state to compare with: a snapshot, or what a write transaction has made of one.
+struct State<'a> {
+    source: PageSource<'a>,
+    catalog: Tree,
+    /// Trees of buckets that are not what the catalog says.
+    unrecorded: Vec<(&'a str, Tree)>,
+}
+
+impl<'a> From<&'a ReadTxn> for State<'a> {
+    fn from(txn: &'a ReadTxn) -> State<'a> {
+        State { source: txn.source(), catalog: txn.catalog(), unrecorded: Vec::new() }
+    }
+}
+
+impl<'a> From<&'a WriteTxn> for State<'a> {
+    fn from(txn: &'a WriteTxn) -> State<'a> {
+        State { source: txn.view(), catalog: txn.catalog(), unrecorded: txn.unrecorded().collect() }
     }
 }
 
@@ -172,9 +342,7 @@ impl OptimisticTxn {
     pub fn bucket(&self, name: &str) -> Result<Option<OptimisticBucket<'_>>> {
         let (below, writes) = (self.snapshot.bucket(name)?, self.writes.get(name));
         if writes.is_none() {
-            self.note(|reads| {
-                reads.buckets.insert(name.to_string());
-            });
+            self.note(|reads| reads.bucket(name).presence = true);
         }
         if below.is_none() && writes.is_none() {
             return Ok(None);
@@ -205,7 +373,8 @@ impl OptimisticTxn {
     }
 
     /// Makes the changes durable, as [`crate::Options::durability`] says, and visible; together with others that commit at this time.
-    /// Answers the transaction that has them, or the snapshot's if there are none: what only reads needs no check.
+    /// Answers the transaction that has them, or the snapshot's if there are none: what only reads needs no check. Looks for conflicts first
+    /// and then waits for other writers, who may write meanwhile.
     ///
     /// # Errors
     ///
@@ -215,10 +384,16 @@ impl OptimisticTxn {
         if self.writes.is_empty() {
             return Ok(self.snapshot.id());
         }
-        let db = self.db.clone();
+        let OptimisticTxn { db, snapshot, writes, reads, .. } = self;
+        let mut reads = reads.into_inner();
+        reads.end_walks();
+        let footprint = Arc::new(Footprint { reads, writes });
+        let seen = footprint.catch_up(&db, snapshot)?;
+        // Shared, since to drop it may take long, and the seat is not to be held meanwhile.
+        let shared = Arc::clone(&footprint);
         let (_, id) = db.batch_with_id(move |txn| {
-            self.validate(txn)?;
-            self.apply(txn)
+            shared.validate(&State::from(&seen), &State::from(&*txn))?;
+            shared.apply(txn)
         })?;
         Ok(id)
     }
@@ -227,79 +402,6 @@ impl OptimisticTxn {
         if self.isolation == Isolation::Serializable {
             read(&mut self.reads.borrow_mut());
         }
-    }
-
-    /// Whether everything that the transaction relies on is in `now` as it was in the snapshot.
-    fn validate(&self, now: &WriteTxn) -> Result<()> {
-        let reads = self.reads.borrow();
-        let conflict = |bucket: &str| Error::Conflict { bucket: bucket.to_string(), key: None };
-        if reads.names {
-            let (before, after) = (self.snapshot.buckets()?, now.buckets()?);
-            if let Some(name) = before.iter().find(|name| !after.contains(name)) {
-                return Err(conflict(name));
-            }
-            if let Some(name) = after.iter().find(|name| !before.contains(name)) {
-                return Err(conflict(name));
-            }
-        }
-        for name in &reads.buckets {
-            if self.snapshot.bucket(name)?.is_some() != now.bucket(name)?.is_some() {
-                return Err(conflict(name));
-            }
-        }
-        let written = self.writes.iter().flat_map(|(name, writes)| writes.keys().map(move |key| (name, key)));
-        let read = reads.keys.iter().flat_map(|(name, keys)| keys.iter().map(move |key| (name, key)));
-        let mut trees = BTreeMap::new();
-        for (name, key) in written.chain(read) {
-            let bounds = (Bound::Included(&key[..]), Bound::Included(&key[..]));
-            self.compare(now, &mut trees, name, bounds)?;
-        }
-        let walked = reads.ranges.iter().flat_map(|(name, ranges)| ranges.iter().map(move |bounds| (name, bounds)));
-        let walking = reads.walking.values().map(|(name, bounds)| (name, lend(bounds)));
-        for (name, bounds) in walked.chain(walking) {
-            self.compare(now, &mut trees, name, bounds)?;
-        }
-        Ok(())
-    }
-
-    /// Whether a bucket has the same entries between two bounds as it had in the snapshot. `trees` are those that were found before.
-    fn compare<'a>(
-        &self,
-        now: &WriteTxn,
-        trees: &mut BTreeMap<&'a str, (Tree, Tree)>,
-        name: &'a str,
-        bounds: (Bound<&[u8]>, Bound<&[u8]>),
-    ) -> Result<()> {
-        let (old, new) = match trees.get(name) {
-            Some(&found) => found,
-            None => {
-                let found = (Bucket::tree_of(self.snapshot.bucket(name)?), Bucket::tree_of(now.bucket(name)?));
-                *trees.entry(name).or_insert(found)
-            }
-        };
-        if old.root == new.root {
-            return Ok(());
-        }
-        match Diff::new(self.snapshot.source(), old, now.view(), new, bounds).next() {
-            None => Ok(()),
-            Some(Err(error)) => Err(error),
-            Some(Ok(difference)) => {
-                Err(Error::Conflict { bucket: name.to_string(), key: Some(difference.key.to_vec()) })
-            }
-        }
-    }
-
-    fn apply(&self, txn: &mut WriteTxn) -> Result<()> {
-        for (name, writes) in &self.writes {
-            let mut bucket = txn.bucket_mut(name)?;
-            for (key, value) in writes {
-                match value {
-                    Some(value) => bucket.put(key, value)?,
-                    None => bucket.delete(key).map(|_| ())?,
-                }
-            }
-        }
-        Ok(())
     }
 }
 
@@ -330,7 +432,7 @@ impl<'txn> OptimisticBucket<'txn> {
             return Ok(value.as_deref());
         }
         self.txn.note(|reads| {
-            let keys = reads.keys.entry(self.name.clone()).or_default();
+            let keys = &mut reads.bucket(&self.name).keys;
             if !keys.contains(key) {
                 keys.insert(key.to_vec());
             }

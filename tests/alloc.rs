@@ -383,6 +383,72 @@ fn a_commit_of_few_puts_takes_little_memory() -> Result<()> {
     Ok(())
 }
 
+/// However much an optimistic transaction has read and others have changed meanwhile: with the writer's seat it is compared only with what was
+/// committed since it was last compared without. Here its closure runs in this thread, which leads the batch, and the
+/// allocations tell. Nor is what it has noted freed here.
+#[test]
+fn little_is_compared_with_the_writers_seat() -> Result<()> {
+    let _turn = TURN.lock();
+    let db = Database::in_memory()?;
+    let name = |n: u32| format!("bucket {n}");
+    let is_even = |n: &u32| n.is_multiple_of(2);
+    db.exec(|txn| {
+        (0..COUNT_OF_KEYS).try_for_each(|n| txn.bucket_mut("a")?.put(key(n), [1; 8]))?;
+        (0..3000).try_for_each(|n| txn.bucket_mut(&name(n)).map(drop))
+    })?;
+    for wait in [50, 500, 5000] {
+        let mut txn = db.begin_optimistic()?;
+        assert_eq!(txn.buckets()?.len(), 3001);
+        let a = txn.bucket("a")?.expect("it is there");
+        (0..COUNT_OF_KEYS).filter(is_even).try_for_each(|n| a.get(key(n)).map(drop))?;
+        txn.bucket_mut(&name(5))?.put("k", "v")?;
+        db.exec(|txn| {
+            (0..COUNT_OF_KEYS)
+                .filter(|n| !is_even(n))
+                .try_for_each(|n| txn.bucket_mut("a")?.put(key(n), [wait as u8; 8]))?;
+            (1000..2000).try_for_each(|n| txn.bucket_mut(&name(n))?.put("k", [wait as u8]))
+        })?;
+        let (begun, has_begun) = std::sync::mpsc::channel();
+        let committer = std::thread::spawn(move || {
+            has_begun.recv().unwrap();
+            txn.commit()
+        });
+        let mut leader = Ok(None);
+        let lead = || {
+            leader = db.batch(move |txn| {
+                begun.send(()).unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(wait));
+                txn.bucket_mut("a")?.put(key(1), "led")?;
+                Ok(Some(txn.id()))
+            })
+        };
+        let (count, _, left) = peak(|| allocations(lead));
+        // Both in one batch, if the other one was in time.
+        if leader? == Some(committer.join().unwrap()?) {
+            assert!(count < 1000, "{count} allocations");
+            assert!(left > -(64 << 10), "what was noted of reads was freed here: {left} bytes");
+            return Ok(());
+        }
+    }
+    panic!("the transaction never came in time to be part of a batch");
+}
+
+/// To delete many entries takes an effort for each page, not for each entry.
+#[test]
+fn to_retain_half_of_the_entries_allocates_little() -> Result<()> {
+    let _turn = TURN.lock();
+    let db = Database::in_memory()?;
+    db.exec(|txn| (0..COUNT_OF_KEYS).try_for_each(|n| txn.bucket_mut("a")?.put(key(n), [1; 40])))?;
+    let leaves = db.begin_read()?.bucket("a")?.expect("just made").stats()?.leaf_pages;
+    let mut txn = db.begin_write()?;
+    let mut a = txn.bucket_mut("a")?;
+    let mut deleted = 0;
+    let count = allocations(|| deleted = a.retain(|key, _| key[13] % 2 == 0).unwrap());
+    assert_eq!(deleted, u64::from(COUNT_OF_KEYS) / 2);
+    assert!(count < 4 * leaves && 4 * leaves < deleted, "{count} allocations for {leaves} leaves");
+    Ok(())
+}
+
 /// A backup of whatever size takes room for what is on its way, and one page for each level of a tree.
 #[test]
 fn a_backup_is_streamed() -> Result<()> {

@@ -1099,3 +1099,52 @@ fn errors_say_what_to_do() {
     assert!(matches!(&io, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound), "{io:?}");
     assert!(io.source().is_some());
 }
+
+/// A closure of `retain` that panics leaves a whole transaction: what it wanted to keep is there, and so is what it has not seen; of the
+/// others some are gone.
+#[test]
+fn a_retain_that_panics_leaves_the_transaction_whole() {
+    for (value_len, dirty_limit) in [(8, 1 << 20), (100, 1 << 20), (300, 64 * 4096), (6000, 64 * 4096)] {
+        let db = Options::new().dirty_limit(dirty_limit).open_in_memory().unwrap();
+        let keys: Vec<[u8; 4]> = (0..2000u32).map(u32::to_be_bytes).collect();
+        let keeps = |key: &[u8]| key[3].is_multiple_of(5);
+        db.exec(|txn| keys.iter().try_for_each(|key| txn.bucket_mut("a")?.put(key, vec![1; value_len]))).unwrap();
+        for stop in [0, 1, 700, 1999] {
+            let mut txn = db.begin_write().unwrap();
+            let savepoint = txn.savepoint().unwrap();
+            let mut seen = 0;
+            let panicked = catch_unwind(AssertUnwindSafe(|| {
+                txn.bucket_mut("a").unwrap().retain(|key, _| {
+                    assert!(seen < stop, "enough");
+                    seen += 1;
+                    keeps(key)
+                })
+            }));
+            assert!(panicked.is_err() && seen == stop);
+            let a = txn.bucket_mut("a").unwrap();
+            let left: Vec<Vec<u8>> = a.iter().map(|entry| entry.unwrap().0.to_vec()).collect();
+            assert_eq!(a.len(), left.len() as u64);
+            let mut rest = left.iter();
+            let is_there =
+                |key: &[u8; 4]| rest.as_slice().first().is_some_and(|next| next == key) && rest.next().is_some();
+            let there: Vec<bool> = keys.iter().map(is_there).collect();
+            assert!(keys.iter().zip(there).enumerate().all(|(n, (key, is_there))| is_there || n < stop && !keeps(key)));
+            if stop == 700 {
+                txn.rollback_to(&savepoint).unwrap();
+                assert_eq!(txn.bucket("a").unwrap().unwrap().len(), 2000);
+            }
+            let mut a = txn.bucket_mut("a").unwrap();
+            a.retain(|key, _| keeps(key)).unwrap();
+            assert!(a.iter().map(|entry| entry.unwrap().0).eq(keys.iter().filter(|key| keeps(&key[..]))));
+            a.put("new", "after the panic").unwrap();
+            txn.commit().unwrap();
+            assert_sound(&db);
+            db.exec(|txn| {
+                let mut a = txn.bucket_mut("a")?;
+                a.delete("new")?;
+                keys.iter().try_for_each(|key| a.put(key, vec![1; value_len]))
+            })
+            .unwrap();
+        }
+    }
+}

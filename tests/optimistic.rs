@@ -170,6 +170,41 @@ fn disjoint_keys_do_not_conflict() {
     two.commit().unwrap();
 }
 
+/// A commit looks for conflicts before it waits for the writer's seat: one that has lost says so while another one still writes.
+#[test]
+fn a_conflict_with_what_is_committed_does_not_wait_for_the_writer() {
+    let db = with(&[("x", "0"), ("y", "0")]);
+    type Read = fn(&mut OptimisticTxn);
+    let reads: [Read; 4] = [
+        |txn| put(txn, "x", "1"),
+        |txn| assert!(bucket(txn).contains("x").unwrap()),
+        |txn| assert_eq!(range(txn, "a"..).count(), 2),
+        |txn| assert_eq!(txn.buckets().unwrap().len(), 1),
+    ];
+    for read in reads {
+        let mut txn = db.begin_optimistic().unwrap();
+        read(&mut txn);
+        put(&mut txn, "z", "");
+        db.exec(|txn| {
+            txn.bucket_mut("new")?;
+            txn.bucket_mut("a")?.put("x", "2")
+        })
+        .unwrap();
+        let writer = db.begin_write().unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        thread::spawn(move || sender.send(txn.commit()));
+        let outcome = receiver.recv_timeout(std::time::Duration::from_secs(10));
+        assert!(matches!(outcome, Ok(Err(Error::Conflict { .. }))), "{outcome:?}");
+        drop(writer);
+        db.exec(|txn| {
+            txn.drop_bucket("new")?;
+            txn.bucket_mut("a")?.put("x", "0")
+        })
+        .unwrap();
+    }
+    assert_sound(&db);
+}
+
 /// Two doctors, both on call, each of whom leaves if the other one stays.
 fn both_leave(isolation: Isolation) -> [Result<folio::TxnId, Error>; 2] {
     let db = with(&[("ann", "on call"), ("bob", "on call")]);

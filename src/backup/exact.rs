@@ -4,6 +4,7 @@
 //! large values; pages are verified once more when they are copied.
 
 use super::{Output, STEP_LEN, STEP_PAGES, buckets, verify_large};
+use crate::disk::map::Memory;
 use crate::error::{Error, Result};
 use crate::page::leaf::{Leaf, Value};
 use crate::page::meta::{Meta, MetaFields, Trust};
@@ -48,7 +49,7 @@ impl Plan {
         let meta = self.meta(txn);
         let page_len = shared.options.page_len;
         let first_pages = first_pages(&meta);
-        let mut chunk = vec![0; STEP_LEN];
+        let mut chunk = Memory::zeroed(STEP_LEN, false);
         let step = (STEP_LEN / page_len) as u64;
         let mut first = 0;
         while first < txn.page_count() {

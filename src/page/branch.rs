@@ -81,6 +81,11 @@ impl Separator<'_> {
         let (start, end) = key.split_at(self.prefix.len().min(key.len()));
         self.prefix.cmp(start).then_with(|| self.suffix.cmp(end))
     }
+
+    pub(crate) fn append_to(&self, key: &mut Vec<u8>) {
+        key.extend_from_slice(self.prefix);
+        key.extend_from_slice(self.suffix);
+    }
 }
 
 /// A branch to be read.

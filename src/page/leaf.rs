@@ -12,7 +12,8 @@ use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, IntoBytes};
 
 pub(crate) use edit::{
-    append, choose_cut, fill_from, halve, insert, merge, push, remove, remove_range, replace, separator, split,
+    append, choose_cut, fill_from, halve, insert, merge, push, remove, remove_each, remove_range, replace, separator,
+    split,
 };
 
 use super::large::{LARGE_REF_LEN, LargeRef};

@@ -483,6 +483,20 @@ fn remove_slots(page: &mut [u8], at: usize, count: usize, range: Range<usize>) {
     header_mut(page).slot_count = U16::new((count - range.len()) as u16);
 }
 
+/// Moves what is not in the slots `gone` of `count`, which ascend, to where it is to be: `copy` does that for slots in a row. Returns how many
+/// are left.
+fn keep_others(gone: &[usize], count: usize, mut copy: impl FnMut(std::ops::Range<usize>, usize)) -> usize {
+    let ends = gone.iter().copied().skip(1).chain([count]);
+    let mut left = gone.first().copied().unwrap_or(count);
+    for (start, end) in gone.iter().map(|slot| slot + 1).zip(ends) {
+        if start < end {
+            copy(start..end, left);
+            left += end - start;
+        }
+    }
+    left
+}
+
 /// Lets go of the `len` bytes of a record: gives them back to the gap if they border on it, else counts them as dead.
 fn release_record(page: &mut [u8], at: usize, len: usize) {
     page[at..at + len].fill(0);

@@ -13,7 +13,7 @@ use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::leaf::Value;
-use super::{HEADER_LEN, UNIFORM, head_of, header, header_mut, nonzero_in};
+use super::{HEADER_LEN, UNIFORM, head_of, header, header_mut, keep_others, nonzero_in};
 
 /// The longest record, key and value.
 pub(super) const RECORD_MAX: usize = 32;
@@ -167,6 +167,20 @@ pub(super) fn remove(page: &mut [u8], range: Range<usize>) {
     let behind = span(page_len, record_len, range.end..count);
     let moved_to = behind.start + gone * record_len;
     page.copy_within(behind, moved_to);
+    page[span(page_len, record_len, left..count)].fill(0);
+    header_mut(page).slot_count = U16::new(left as u16);
+}
+
+/// Removes the entries in the slots `gone`, which ascend and are not all.
+pub(super) fn remove_each(page: &mut [u8], gone: &[usize]) {
+    let (count, record_len, page_len) = (count(page), Shape::read(page).record_len(), page.len());
+    let heads = heads_mut(page, count);
+    let left = keep_others(gone, count, |run, to| heads.copy_within(run, to));
+    heads[left..].fill(U32::ZERO);
+    keep_others(gone, count, |run, to| {
+        let moved_to = span(page_len, record_len, to..to + run.len()).start;
+        page.copy_within(span(page_len, record_len, run), moved_to);
+    });
     page[span(page_len, record_len, left..count)].fill(0);
     header_mut(page).slot_count = U16::new(left as u16);
 }

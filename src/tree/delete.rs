@@ -20,15 +20,37 @@ pub(crate) fn delete<P: PagesMut>(tree: &mut Tree, pages: &mut P, finger: &mut F
     };
     finger.touch(tree, pages)?;
     finger.count(tree, pages, -1);
-    let leaf_no = finger.path().nos[finger.path().len - 1];
+    let leaf_no = finger.leaf_no();
     free_if_large(pages, leaf_no, i)?;
     leaf::remove(pages.page_mut(leaf_no), i);
-    if leaf::live_len(pages.page_mut(leaf_no)) < underfull(pages.page_len()) {
+    rebalance_if_underfull(tree, pages, finger)?;
+    Ok(true)
+}
+
+/// Mends the finger's leaf, which has lost entries, and the pages above if it has become too empty. Answers whether it had.
+pub(super) fn rebalance_if_underfull<P: PagesMut>(tree: &mut Tree, pages: &mut P, finger: &mut Finger) -> Result<bool> {
+    let is_underfull = leaf::live_len(pages.page_mut(finger.leaf_no())) < underfull(pages.page_len());
+    if is_underfull {
         let path = finger.path().clone();
         finger.forget();
         rebalance(tree, pages, &path)?;
     }
-    Ok(true)
+    Ok(is_underfull)
+}
+
+/// Merges the finger's leaf with the one before it, if that is below the same branch, has changed, too, and has room.
+pub(super) fn merge_with_changed<P: PagesMut>(tree: &mut Tree, pages: &mut P, finger: &mut Finger) -> Result<()> {
+    let path = finger.path();
+    let Some(step) = path.len.checked_sub(2) else { return Ok(()) };
+    let Some(slot) = path.slot(step).checked_sub(1) else { return Ok(()) };
+    let before = Branch::view(pages.read(path.nos[step])?, 1)?.child(slot)?;
+    if pages.is_changeable(before) && merge(tree, pages, path, step, slot)? {
+        let mut above = path.clone();
+        above.len -= 1;
+        finger.forget();
+        rebalance(tree, pages, &above)?;
+    }
+    Ok(())
 }
 
 /// Deletes the entries between two bounds and answers how many there were. Subtrees that lie inside are freed whole.
@@ -275,18 +297,18 @@ fn merge<P: PagesMut>(tree: &Tree, pages: &mut P, path: &Path, step: usize, i: u
     let separator = branch.separator(i + 1)?;
     let entry_count = branch.entries_in(i..i + 2)?;
     let (left_page, right_page) = (view.page(left)?, view.page(right)?);
-    // The siblings may be pages that nobody has looked at yet.
-    let mut beside = path.clone();
-    for (slot, page) in [(i, left_page), (i + 1, right_page)] {
-        beside.slots[step] = slot as u16;
-        beside.check_place(tree, view, page, step + 1)?;
-    }
     let merged_len = match level {
         0 => leaf::merged_len(left_page, right_page),
         _ => branch::live_len(left_page) + branch::live_len(right_page),
     };
     if HEADER_LEN + merged_len > pages.page_len() {
         return Ok(false);
+    }
+    // The siblings may be pages that nobody has looked at yet.
+    let mut beside = path.clone();
+    for (slot, page) in [(i, left_page), (i + 1, right_page)] {
+        beside.slots[step] = slot as u16;
+        beside.check_place(tree, view, page, step + 1)?;
     }
     let (left, right) = (pages.touch(left)?, pages.touch(right)?);
     branch::set_child(pages.page_mut(parent), i, left);

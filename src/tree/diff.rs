@@ -162,6 +162,78 @@ fn value_len(value: Value<'_>) -> u64 {
     }
 }
 
+/// A place between two keys: in front of a key, or behind it.
+pub(crate) type Place<'a> = (&'a [u8], bool);
+
+/// Places in the order of keys, at some of which differences matter.
+pub(crate) trait Places {
+    /// The first place, not before `from`, at which they do.
+    fn next<'a>(&'a self, from: Place<'a>) -> Option<Place<'a>>;
+}
+
+/// The differences at some places alone.
+///
+/// Costs about as much as the fewer of both: where there are few places the walk begins anew at each, and where there are few differences,
+/// it is they that lead to the next place.
+pub(crate) struct DiffAt<'a, 'p, P, S> {
+    sides: [(P, Tree); 2],
+    places: &'a S,
+    /// The next difference that matters is not before this place; `None` at the end.
+    next: Option<(Vec<u8>, bool)>,
+    diff: Option<Diff<'p, P>>,
+}
+
+/// So many differences in a row that do not matter are passed over before the walk begins anew at the place where one may.
+const PASSED_MAX: usize = 8;
+
+impl<'a, 'p, P: Pages<'p>, S: Places> DiffAt<'a, 'p, P, S> {
+    pub(crate) fn new(old: (P, Tree), new: (P, Tree), places: &'a S) -> DiffAt<'a, 'p, P, S> {
+        let next = places.next((&[], false)).map(|(key, is_behind)| (key.to_vec(), is_behind));
+        DiffAt { sides: [old, new], places, next, diff: None }
+    }
+
+    fn find_next(&mut self) -> Result<Option<Difference<'p>>> {
+        let [(old_pages, old), (new_pages, new)] = self.sides;
+        let mut passed = 0;
+        while let Some((key, is_behind)) = &self.next {
+            let diff = self.diff.get_or_insert_with(|| {
+                let start = if *is_behind { Bound::Excluded(&key[..]) } else { Bound::Included(&key[..]) };
+                Diff::new(old_pages, old, new_pages, new, (start, Bound::Unbounded))
+            });
+            let Some(found) = diff.next().transpose()? else { break };
+            let place = (found.key, false);
+            if place < (&key[..], *is_behind) {
+                passed += 1;
+                if passed == PASSED_MAX {
+                    (self.diff, passed) = (None, 0);
+                }
+                continue;
+            }
+            passed = 0;
+            let next = self.places.next(place).map(|(key, is_behind)| (key.to_vec(), is_behind));
+            let matters = next.as_ref().is_some_and(|(key, is_behind)| (&key[..], *is_behind) == place);
+            self.next = next.map(|(key, is_behind)| (key, is_behind || matters));
+            if matters {
+                return Ok(Some(found));
+            }
+        }
+        self.next = None;
+        Ok(None)
+    }
+}
+
+impl<'p, P: Pages<'p>, S: Places> Iterator for DiffAt<'_, 'p, P, S> {
+    type Item = Result<Difference<'p>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let next = self.find_next();
+        if next.is_err() {
+            self.next = None;
+        }
+        next.transpose()
+    }
+}
+
 /// Whether a key lies behind the end of the range.
 fn is_behind(key: &[u8], end: &Bound<Vec<u8>>) -> bool {
     match end {
@@ -554,6 +626,68 @@ mod tests {
 
     fn key(n: u32) -> [u8; 4] {
         n.to_be_bytes()
+    }
+
+    /// Single keys, and ranges with their ends in them.
+    struct Marked(Vec<(Vec<u8>, Vec<u8>)>);
+
+    impl Places for Marked {
+        fn next<'a>(&'a self, from: Place<'a>) -> Option<Place<'a>> {
+            let ahead = self.0.iter().filter(|(_, end)| from <= (&end[..], false));
+            ahead.map(|(start, _)| from.max((&start[..], false))).min()
+        }
+    }
+
+    /// The differences at some places, and how many pages were looked at to find them.
+    fn diff_at(run: &Run, old: &Tree, new: &Tree, places: &Marked) -> (Vec<Vec<u8>>, usize) {
+        let asked = RefCell::new(Vec::new());
+        let pages = Noting { pages: &run.pages, asked: &asked };
+        let found = DiffAt::new((pages, *old), (pages, *new), places);
+        let found = found.map(|difference| difference.unwrap().key.to_vec()).collect();
+        (found, asked.into_inner().len())
+    }
+
+    #[test]
+    fn the_differences_at_some_places_are_those_that_lie_there() {
+        for seed in 0..6 {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut run = Run::new(4096);
+            let mut before = run.snapshot();
+            for round in 0..40 {
+                let steps = [1, 10, 100, 1000][rng.usize(..4)];
+                (0..steps).for_each(|_| random_step(&mut run, &mut rng, 4096));
+                let after = run.snapshot();
+                let mut places = Vec::new();
+                for _ in 0..[0, 1, 10, 200][rng.usize(..4)] {
+                    let start = random_key(&mut rng, 4096);
+                    let end = if rng.bool() { start.clone() } else { start.clone().max(random_key(&mut rng, 4096)) };
+                    places.push((start, if rng.u32(..30) == 0 { vec![0xff] } else { end }));
+                }
+                let is_in = |key: &Vec<u8>| places.iter().any(|(start, end)| (start..=end).contains(&key));
+                let changes = expected(&before.1, &after.1, ALL).into_iter().map(|(key, ..)| key);
+                let changes: Vec<_> = changes.filter(is_in).collect();
+                let found = diff_at(&run, &before.0, &after.0, &Marked(places)).0;
+                assert_eq!(found, changes, "seed {seed}, round {round}");
+                before = after;
+            }
+        }
+    }
+
+    /// Few places among many changes, many places among few changes: it is the fewer that cost.
+    #[test]
+    fn differences_at_places_cost_the_fewer_of_both() {
+        let mut run = large_run();
+        let before = run.snapshot().0;
+        let all = Marked((0..30_000).map(|n| (key(n * 2 + 1).to_vec(), key(n * 2 + 1).to_vec())).collect());
+        let few = Marked([301, 30_001, 59_001].map(|n| (key(n).to_vec(), key(n + 100).to_vec())).to_vec());
+        (0..10).for_each(|n| run.put(&key(n * 6000), &[2; 100]));
+        let few_changes = run.snapshot().0;
+        let (found, count) = diff_at(&run, &before, &few_changes, &all);
+        assert!(found.is_empty() && count <= 10 * 2 * 2 * 3, "{count} pages");
+        (0..30_000).filter(|n| !(15_000..15_050).contains(n)).for_each(|n| run.put(&key(n * 2), &[3; 100]));
+        let many_changes = run.snapshot().0;
+        let (found, count) = diff_at(&run, &before, &many_changes, &few);
+        assert!(found.len() == 101 && count <= 120, "{} differences, {count} pages", found.len());
     }
 
     /// A tree of three levels, of 30,000 entries with the even keys. 36 fill a leaf.

@@ -19,6 +19,7 @@ pub(crate) mod pack;
 pub(crate) mod put;
 pub(crate) mod range;
 pub(crate) mod relocate;
+pub(crate) mod retain;
 pub(crate) mod walk;
 
 #[cfg(test)]

@@ -24,6 +24,9 @@ pub(crate) struct Finger {
     finished: u64,
 }
 
+/// How many cache lines of the next leaf a walk asks for.
+const NEXT_LINES: usize = 32;
+
 impl Finger {
     pub(crate) const NONE: Finger = Finger { path: Path::EMPTY, is_last: false, is_near: false, finished: 0 };
 
@@ -51,7 +54,7 @@ impl Finger {
     }
 
     /// The leaf that the finger points to.
-    fn leaf_no(&self) -> PageNo {
+    pub(super) fn leaf_no(&self) -> PageNo {
         self.path.nos[self.path.len - 1]
     }
 
@@ -108,6 +111,24 @@ impl Finger {
             pages.view().prefetch::<4>(no, at.saturating_sub(3 * 64));
         }
         Ok(leaf.search_to_change(key)?)
+    }
+
+    /// Sets `separator` to what separates the finger's leaf from the next one: the empty key if there is none. A leaf below the same branch is
+    /// on its way from then on.
+    pub(super) fn separator_behind<P: PagesMut>(&self, tree: &Tree, pages: &P, separator: &mut Vec<u8>) -> Result<()> {
+        separator.clear();
+        for step in (0..self.path.len - 1).rev() {
+            let branch = Branch::view(pages.read(self.path.nos[step])?, tree.depth - 1 - step)?;
+            let slot = self.path.slot(step) + 1;
+            if slot < branch.len() {
+                if step + 2 == self.path.len {
+                    pages.view().prefetch::<NEXT_LINES>(branch.child(slot)?, 0);
+                }
+                branch.stored_separator(slot)?.append_to(separator);
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Makes every page of the path changeable.

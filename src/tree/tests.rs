@@ -11,6 +11,7 @@ use super::pack::pack;
 use super::put::{self, Finger, Mode, is_inline};
 use super::range::Range;
 use super::relocate::relocate;
+use super::retain::Retain;
 use super::walk::{Visitor, walk};
 use super::*;
 use crate::page::space_log::Extent;
@@ -316,9 +317,20 @@ impl Run {
                     self.model.insert(key, value);
                 }
             }
-            55..94 => {
+            55..93 => {
                 let was = delete(&mut self.tree, &mut self.pages, &mut self.finger, &key).unwrap();
                 assert_eq!(was, self.model.remove(&key).is_some());
+            }
+            93 => {
+                // Few go, many, or nearly all, singly or in rows.
+                let (share, row) = ([1, 20, 50, 98][self.rng.usize(..4)], [1, 40][self.rng.usize(..2)]);
+                let mut rng = self.rng.fork();
+                let mut in_row = 0;
+                self.retain(|_, _| {
+                    let ends_row = in_row == 0 || rng.u32(..row) == 0;
+                    in_row = if ends_row { u32::from(rng.u32(..100) < share) + 1 } else { in_row };
+                    in_row == 1
+                });
             }
             94..96 => {
                 let bounds = self.bounds();
@@ -346,6 +358,25 @@ impl Run {
                 }
             }
         }
+    }
+
+    /// Retains, and sees to it that the one who decides is shown each entry once, in order.
+    fn retain(&mut self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) {
+        let (mut retain, mut deleted) = (Retain::default(), 0);
+        let (mut kept, mut before) = (BTreeMap::new(), self.model.iter());
+        let mut decide = |key: &[u8], value: &[u8]| {
+            assert_eq!(before.next(), Some((&key.to_vec(), &value.to_vec())));
+            let keeps = keep(key, value);
+            if keeps {
+                kept.insert(key.to_vec(), value.to_vec());
+            }
+            keeps
+        };
+        while retain.decide(&self.tree, &self.pages, &mut self.finger, &mut decide).unwrap() {
+            deleted += retain.apply(&mut self.tree, &mut self.pages, &mut self.finger).unwrap();
+        }
+        assert_eq!((before.next(), deleted), (None, (self.model.len() - kept.len()) as u64));
+        self.model = kept;
     }
 
     /// The tree against the model, whole, by every way of reading.
@@ -504,6 +535,53 @@ fn t24_random_deletes_leave_pages_reasonably_full() {
     let measure = check::measure(&run.tree, &run.pages, 4096, u64::MAX).unwrap();
     let fill = measure.used_len as f64 / ((measure.leaf_pages + measure.branch_pages) * 4096) as f64;
     assert!(fill > 0.4, "fill {fill}");
+}
+
+/// Whatever the entries and however many of them go, from clean pages and from dirty ones.
+#[test]
+fn entries_are_retained() {
+    for (seed, page_len) in (0..).zip([4096, 8192, 65536]) {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        for (name, entries) in shapes(&mut rng) {
+            let mut full = Run::new(seed, page_len);
+            for (key, value) in entries {
+                // One in a hundred is large.
+                let value = if full.rng.u32(..100) == 0 { vec![9; page_len] } else { value };
+                put(&mut full.tree, &mut full.pages, &mut full.finger, &key, &value, Mode::Upsert).unwrap();
+                full.model.insert(key, value);
+            }
+            for (goes, of) in [(0, 1), (1, 1), (1, 2), (1, 100), (99, 100), (300, 301), (2000, 3000), (1, 3000)] {
+                println!("page_len {page_len}, {name}, {goes} of {of}");
+                let mut run = Run::new(seed, page_len);
+                (run.pages, run.tree, run.model) = (full.pages.clone(), full.tree, full.model.clone());
+                if run.rng.bool() {
+                    run.tree.root = run.pages.clean(run.tree.root);
+                }
+                let mut n = run.rng.usize(..of);
+                run.retain(|_, _| {
+                    n += 1;
+                    n % of >= goes
+                });
+                run.compare();
+            }
+        }
+    }
+}
+
+/// Where all but a few entries of each leaf go, what is left comes together.
+#[test]
+fn what_is_retained_is_merged() {
+    let mut run = Run::new(5, 4096);
+    for n in 0..40_000u64 {
+        put(&mut run.tree, &mut run.pages, &mut run.finger, &n.to_be_bytes(), &[1; 50], Mode::Append).unwrap();
+        run.model.insert(n.to_be_bytes().to_vec(), vec![1; 50]);
+    }
+    run.tree.root = run.pages.clean(run.tree.root);
+    run.finger.forget();
+    run.retain(|key, _| key[7] % 16 == 0);
+    run.compare();
+    let fill = fill_of(&run);
+    assert!(fill > 0.6, "{fill:.3}");
 }
 
 /// What is built from the bottom up is a sound tree, and takes no more pages than sorted puts leave behind.

@@ -47,13 +47,13 @@ use durable::Durable;
 use labels::Labels;
 use pending::HeldPages;
 use pieces::Pieces;
-use readers::Readers;
+use readers::{Readers, Seen};
 use recover::PassedOver;
 use seat::{Lent, Seat, WaitFor, WriterLock};
 use space::Space;
 
 use crate::disk::SECTOR_LEN;
-use crate::disk::map::{self, ForkGuard, Map};
+use crate::disk::map::{self, ForkGuard, Map, Memory};
 use crate::disk::store::Store;
 use crate::error::{Error, Result};
 use crate::options::{DIRTY_PAGES_MIN, Options, Verify};
@@ -315,9 +315,8 @@ impl Shared {
     }
 
     /// The snapshots that hold pages back, ascending: those of readers, the last durable one, the current one.
-    pub(crate) fn pins(&self, writer: &Writer) -> Vec<TxnId> {
-        let mut pins = self.readers.pins();
-        pins.dedup();
+    fn pins(&self, writer: &mut Writer) -> Vec<TxnId> {
+        let mut pins = self.readers.pins(&mut writer.seen);
         for pin in [writer.durable, writer.meta.txn()] {
             if let Err(at) = pins.binary_search(&pin) {
                 pins.insert(at, pin);
@@ -428,7 +427,10 @@ pub(crate) struct Writer {
     synced_at: Instant,
     /// When snapshots that may still be pinned were committed, and their page counts.
     history: BTreeMap<TxnId, Committed>,
-    staging: Box<[u8]>,
+    /// The pins that it knows of.
+    seen: Seen,
+    /// Where pages in a row are put together to be written, once there were some.
+    staging: Option<Memory>,
     pieces: Pieces,
 }
 
@@ -457,7 +459,8 @@ impl Writer {
             unsynced_len: 0,
             synced_at: committed.at,
             history: BTreeMap::from([(fields.txn, committed)]),
-            staging: Box::default(),
+            seen: Seen::default(),
+            staging: None,
             pieces: Pieces::default(),
             meta: recovered.meta,
         })

@@ -77,6 +77,10 @@ impl OpenBuckets {
         self.list.len()
     }
 
+    pub(super) fn iter(&self) -> impl Iterator<Item = &OpenBucket> {
+        self.list.iter()
+    }
+
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut OpenBucket> {
         self.list.iter_mut()
     }

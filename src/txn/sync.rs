@@ -7,16 +7,21 @@
 //! loom runs them. A fence for each would promise more, since all that comes before a fence of loom is seen after the next
 //! one, and a `Release` that is missing would go unnoticed.
 //!
+//! Nor does loom see to it that an exchange finds what was stored just before it, where another thread stored that without a look. So a
+//! store of [`AtomicFlags`] is an exchange here. That promises a little more than it should: who sees the flags of the last to store
+//! them sees what the others had done before they stored theirs.
+//!
 //! loom lets a load answer what is old, not what is yet to come: it never lets a load happen after a later one. So the acquiring
-//! loads of the fields of a snapshot are argued for in `readers`, and no test fails if they are made weaker.
+//! loads of the fields of a snapshot, and of where the list of free entries begins, are argued for in `readers`, and no test fails if they are
+//! made weaker.
 
 #[cfg(not(all(test, loom)))]
 pub(super) use std::sync::OnceLock;
 #[cfg(not(all(test, loom)))]
-pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+pub(super) use std::sync::atomic::{AtomicU32, AtomicU32 as AtomicFlags, AtomicU64, Ordering};
 
 #[cfg(all(test, loom))]
-pub(super) use model::{AtomicU32, AtomicU64, OnceLock, Ordering};
+pub(super) use model::{AtomicFlags, AtomicU32, AtomicU64, OnceLock, Ordering};
 
 #[cfg(all(test, loom))]
 mod model {
@@ -29,8 +34,8 @@ mod model {
         ($name:ident, $int:ty) => {
             pub(in crate::txn) struct $name {
                 atomic: loom::sync::atomic::$name,
-                /// The last `SeqCst` store and those after it. Known at once to all threads: loom lets another go on only before
-                /// an access.
+                /// What a `SeqCst` load may answer: the last `SeqCst` store and those after it, none older than one that was answered
+                /// before. Known at once to all threads: loom lets another go on only before an access.
                 recent: std::sync::Mutex<Vec<$int>>,
             }
 
@@ -62,20 +67,31 @@ mod model {
                     }
                     if self.recent.lock().unwrap().len() > 1 {
                         let seen = self.atomic.load(Ordering::Acquire);
-                        let recent = self.recent.lock().unwrap();
-                        if recent.contains(&seen) && recent.last() != Some(&seen) {
+                        let mut recent = self.recent.lock().unwrap();
+                        if let Some(at) = recent.iter().position(|&value| value == seen)
+                            && recent.last() != Some(&seen)
+                        {
+                            recent.drain(..at);
                             return seen;
                         }
                     }
                     // The newest store is what an exchange finds. This one changes nothing, whether it fails or not.
                     let any = <$int>::MAX;
                     let found = self.atomic.compare_exchange(any, any, Ordering::Acquire, Ordering::Acquire);
-                    found.unwrap_or_else(|newest| newest)
+                    let newest = found.unwrap_or_else(|newest| newest);
+                    *self.recent.lock().unwrap() = vec![newest];
+                    newest
                 }
 
                 pub(in crate::txn) fn store(&self, value: $int, ordering: Ordering) {
                     self.atomic.store(value, ordering);
                     self.stored(value, ordering);
+                }
+
+                pub(in crate::txn) fn swap(&self, value: $int, ordering: Ordering) -> $int {
+                    let before = self.atomic.swap(value, ordering);
+                    self.stored(value, ordering);
+                    before
                 }
 
                 pub(in crate::txn) fn compare_exchange(
@@ -102,6 +118,18 @@ mod model {
                     before
                 }
 
+                pub(in crate::txn) fn fetch_or(&self, value: $int, ordering: Ordering) -> $int {
+                    let before = self.atomic.fetch_or(value, ordering);
+                    self.stored(before | value, ordering);
+                    before
+                }
+
+                pub(in crate::txn) fn fetch_and(&self, value: $int, ordering: Ordering) -> $int {
+                    let before = self.atomic.fetch_and(value, ordering);
+                    self.stored(before & value, ordering);
+                    before
+                }
+
                 pub(in crate::txn) fn fetch_sub(&self, value: $int, ordering: Ordering) -> $int {
                     self.fetch_add(value.wrapping_neg(), ordering)
                 }
@@ -112,12 +140,42 @@ mod model {
     atomic!(AtomicU32, u32);
     atomic!(AtomicU64, u64);
 
+    /// Flags that some store and others exchange.
+    pub(in crate::txn) struct AtomicFlags(AtomicU32);
+
+    impl AtomicFlags {
+        pub(in crate::txn) fn new(value: u32) -> AtomicFlags {
+            AtomicFlags(AtomicU32::new(value))
+        }
+
+        pub(in crate::txn) fn load(&self, ordering: Ordering) -> u32 {
+            self.0.load(ordering)
+        }
+
+        pub(in crate::txn) fn store(&self, value: u32, ordering: Ordering) {
+            self.0.swap(value, ordering);
+        }
+
+        pub(in crate::txn) fn fetch_or(&self, value: u32, ordering: Ordering) -> u32 {
+            self.0.fetch_or(value, ordering)
+        }
+
+        pub(in crate::txn) fn fetch_and(&self, value: u32, ordering: Ordering) -> u32 {
+            self.0.fetch_and(value, ordering)
+        }
+    }
+
     /// As that of `std`: who finds the value sees what was done before it was set, and who does not may have come just too soon.
-    #[derive(Default)]
     pub(in crate::txn) struct OnceLock<T> {
         is_set: AtomicBool,
         setting: Mutex<()>,
         value: std::sync::OnceLock<T>,
+    }
+
+    impl<T> Default for OnceLock<T> {
+        fn default() -> OnceLock<T> {
+            OnceLock { is_set: AtomicBool::default(), setting: Mutex::default(), value: std::sync::OnceLock::new() }
+        }
     }
 
     impl<T> OnceLock<T> {

@@ -17,6 +17,7 @@ use super::written::Written;
 use super::zone::{self, Zone};
 use super::{PageSource, Shared, Writer};
 use crate::bucket::{self, Bucket, BucketMut};
+use crate::disk::map::Memory;
 use crate::error::{Error, Result};
 use crate::options::{Durability, Verify};
 use crate::page::large::LargeRef;
@@ -386,6 +387,16 @@ impl WriteTxn {
         self.open[index].tree
     }
 
+    /// The catalog, which has the names of all buckets, and the trees of those that have not changed in this transaction.
+    pub(crate) fn catalog(&self) -> Tree {
+        self.catalog
+    }
+
+    /// The buckets whose trees are not what the catalog says.
+    pub(crate) fn unrecorded(&self) -> impl Iterator<Item = (&str, Tree)> {
+        self.open.iter().filter(|bucket| bucket.is_changed()).map(|bucket| (&bucket.name[..], bucket.tree))
+    }
+
     /// A bucket's tree and finger, and the pages.
     pub(crate) fn parts(&mut self, index: usize) -> (&mut Tree, &mut WritePages, &mut Finger) {
         let bucket = &mut self.open[index];
@@ -747,10 +758,8 @@ impl WritePages {
     pub(super) fn write_numbered(&mut self, numbered: &mut [(u64, usize)], is_sync_next: bool) -> Result<()> {
         numbered.sort_unstable();
         let mut written = std::mem::take(&mut self.written);
-        let mut staging = std::mem::take(&mut self.writer_mut().staging);
-        if staging.is_empty() {
-            staging = vec![0; LARGE_LEN].into_boxed_slice();
-        }
+        let staging = self.writer_mut().staging.take();
+        let mut staging = staging.unwrap_or_else(|| Memory::zeroed(LARGE_LEN, false));
         let page_len = self.page_len();
         let (mut rest, mut begun) = (&*numbered, 0);
         let mut result = Ok(());
@@ -767,7 +776,7 @@ impl WritePages {
                 begun = done;
             }
         }
-        self.writer_mut().staging = staging;
+        self.writer_mut().staging = Some(staging);
         self.written = written;
         result
     }

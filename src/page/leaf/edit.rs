@@ -8,8 +8,8 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
+use zerocopy::{FromZeros, IntoBytes};
 
 use super::{
     LARGE, Layout, Leaf, VALUE_LEN_LEN, Value, entry_len, is_alike, live_len, slot_count, slotted_len, slotted_record,
@@ -17,8 +17,8 @@ use super::{
 };
 use crate::page::uniform::{self, Shape, is_uniform};
 use crate::page::{
-    HAS_LARGE, HEADER_LEN, SLOT_LEN, Slot, common_prefix_len, head_of, header, header_mut, insert_slot, release_record,
-    remove_slots, slots_at_mut,
+    HAS_LARGE, HEADER_LEN, SLOT_LEN, Slot, common_prefix_len, head_of, header, header_mut, insert_slot, keep_others,
+    release_record, remove_slots, slots_at_mut,
 };
 
 /// Inserts an entry before slot `i`. Answers false, and changes no entry, if it does not fit.
@@ -194,6 +194,22 @@ pub(crate) fn remove_range(page: &mut [u8], range: Range<usize>) {
     }
     let count = slot_count(page);
     remove_slots(page, HEADER_LEN, count, range);
+    compact(page);
+}
+
+/// Removes the entries in the slots `gone`, which ascend.
+pub(crate) fn remove_each(page: &mut [u8], gone: &[usize]) {
+    let count = slot_count(page);
+    if gone.len() == count {
+        return clear(page);
+    }
+    if is_uniform(page) {
+        return uniform::remove_each(page, gone);
+    }
+    let slots = slots_at_mut(page, HEADER_LEN, count);
+    let left = keep_others(gone, count, |run, to| slots.copy_within(run, to));
+    slots[left..].fill(Slot::new_zeroed());
+    header_mut(page).slot_count = U16::new(left as u16);
     compact(page);
 }
 
@@ -411,7 +427,7 @@ pub(crate) fn separator<'a>(left: &[u8], right: &'a [u8]) -> &'a [u8] {
 
 /// Appends all entries of `right` to `left`, where they are known to fit ([`merged_len`]) and to follow.
 pub(crate) fn merge(left: &mut [u8], right: &[u8]) {
-    if !is_uniform(left) {
+    if !is_uniform(left) && header(left).dead_len.get() > 0 {
         rewrite(left);
     }
     append_from(left, right, 0..slot_count(right));

@@ -64,13 +64,20 @@ impl World {
     }
 
     /// Commits snapshots up to `last`.
-    fn write(&self, last: u64) {
+    fn write(&self, last: u64) -> Seen {
+        let mut seen = Seen::default();
+        self.write_on(2, last, &mut seen);
+        seen
+    }
+
+    /// Goes on with some more.
+    fn write_on(&self, first: u64, last: u64, seen: &mut Seen) {
         let mut pending = Vec::new();
-        for txn in 2..=last {
+        for txn in first..=last {
             self.pages[txn as usize].txn.store(txn, Ordering::Relaxed);
             self.readers.publish(&snapshot(txn));
             pending.push(txn - 1);
-            let pins = self.readers.pins();
+            let pins = self.readers.pins(seen);
             pending.retain(|&old| pins.contains(&TxnId::new(old)) || !self.reuse(old));
         }
     }
@@ -85,9 +92,26 @@ impl World {
 
     /// When all are gone: no entry is lost, and none was claimed where the writer does not look.
     fn assert_free(&self) {
-        assert_eq!((self.readers.pins(), self.readers.sharers().len()), (vec![], 0));
-        let entries = self.readers.shards.iter().flat_map(|shard| &shard.chunks).filter_map(OnceLock::get).flatten();
-        assert!(entries.into_iter().all(|entry| entry.txn.load(Ordering::SeqCst) == FREE));
+        assert!(self.readers.sharers().is_empty());
+        let chunks = self.readers.shards.iter().flat_map(|shard| &shard.chunks).filter_map(OnceLock::get);
+        let mut entries = chunks.flat_map(|chunk| &chunk.entries);
+        assert!(entries.all(|entry| entry.txn.load(Ordering::SeqCst) == FREE));
+        self.assert_marks();
+    }
+
+    /// When nobody is about: a block that is marked as full is full.
+    fn assert_marks(&self) {
+        for chunk in self.readers.shards.iter().flat_map(|shard| &shard.chunks).filter_map(OnceLock::get) {
+            for (n, mark) in chunk.marks.iter().enumerate() {
+                let is_full = chunk.block(n).iter().all(|entry| entry.txn.load(Ordering::SeqCst) != FREE);
+                assert!(is_full || mark.load(Ordering::SeqCst) & FULL == 0, "a free entry that nobody finds");
+            }
+        }
+    }
+
+    /// When all are gone, and no two of them were in one block at once: the writer has seen it.
+    fn assert_seen(&self, mut seen: Seen) {
+        assert_eq!(self.readers.pins(&mut seen), vec![], "a pin that the writer takes for held");
     }
 }
 
@@ -107,11 +131,12 @@ fn two_readers(shards: [usize; 2], preemptions: usize, last: u64) {
             let world = Arc::clone(&world);
             thread::spawn(move || read_once(&world, shard))
         });
-        world.write(last);
+        let seen = world.write(last);
         for reader in readers {
             assert!((1..=last).contains(&reader.join().unwrap()));
         }
         world.assert_free();
+        world.assert_seen(seen);
     });
 }
 
@@ -126,6 +151,28 @@ fn readers_of_one_shard_which_grows() {
     two_readers([0, 0], 2, 3);
 }
 
+/// One reader finds the chunk that another one has just made: the writer looks there, too.
+#[test]
+fn readers_of_a_chunk_that_is_new() {
+    explore(2, || {
+        let world = World::new();
+        let held = world.pin(0);
+        // Theirs are other snapshots.
+        let mut seen = world.write(2);
+        let readers = [0, 0].map(|shard| {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.pin(shard))
+        });
+        world.write_on(3, 3, &mut seen);
+        let pinned = readers.map(|reader| reader.join().unwrap());
+        for (pin, txn) in pinned.into_iter().chain([held]) {
+            world.read(txn);
+            world.readers.unpin(pin);
+        }
+        world.assert_free();
+    });
+}
+
 /// Both slots are filled anew under a reader that comes back.
 #[test]
 fn a_reader_goes_forward() {
@@ -135,11 +182,12 @@ fn a_reader_goes_forward() {
             let world = Arc::clone(&world);
             thread::spawn(move || (read_once(&world, 0), read_once(&world, 0)))
         };
-        world.write(4);
+        let seen = world.write(4);
         let (first, second) = reader.join().unwrap();
         assert!(first <= second);
         assert_eq!(read_once(&world, 0), 4);
         world.assert_free();
+        world.assert_seen(seen);
     });
 }
 
@@ -177,7 +225,7 @@ fn a_clone_of_a_clone_holds_the_entry() {
                 world.readers.share(pin);
                 world.readers.unpin(pin);
                 world.read(txn);
-                assert!(world.readers.pins().contains(&TxnId::new(txn)));
+                assert!(world.readers.sharers().contains_key(&TxnId::new(txn)));
                 world.readers.unpin(pin);
             })
         };
@@ -211,8 +259,55 @@ fn no_entry_is_claimed_twice() {
         pins.push(world.pin(0).0);
         pins.sort_by_key(|pin| pin.entry);
         assert!(pins.windows(2).all(|pair| pair[0].entry < pair[1].entry), "{pins:?}");
-        assert_eq!((world.readers.pins().len(), world.readers.sharers().values().sum::<u64>()), (3, 3));
+        assert_eq!(world.readers.sharers().values().sum::<u64>(), 3);
         pins.into_iter().for_each(|pin| world.readers.unpin(pin));
+        world.assert_free();
+    });
+}
+
+/// A block that has changed again while the writer looks at it is looked at again: a reader comes back to an entry that the writer knows
+/// as free, beside another that stays.
+#[test]
+fn a_block_that_changes_is_looked_at_again() {
+    explore(4, || {
+        let world = World::new();
+        let held = [0, 0].map(|shard| world.pin(shard));
+        let reader = {
+            let world = Arc::clone(&world);
+            // The third entry shares its block with the second.
+            thread::spawn(move || read_once(&world, 0))
+        };
+        let mut seen = world.write(3);
+        assert!((1..=3).contains(&reader.join().unwrap()));
+        assert_eq!(world.readers.pins(&mut seen), [TxnId::new(1)]);
+        held.into_iter().for_each(|(pin, txn)| {
+            world.read(txn);
+            world.readers.unpin(pin);
+        });
+        world.assert_seen(seen);
+        world.assert_free();
+    });
+}
+
+/// One lets go while two others, whom the list leads nowhere, look through the blocks: the entry is not lost, and not claimed twice.
+#[test]
+fn an_entry_that_the_list_has_lost_is_found() {
+    explore(2, || {
+        let world = World::new();
+        let mut held = [0, 0, 0].map(|shard| world.pin(shard).0).to_vec();
+        assert_eq!(world.readers.shards[0].free.load(Ordering::Relaxed), END);
+        let gone = held.remove(1);
+        let others = [0, 0].map(|shard| {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.pin(shard).0)
+        });
+        world.readers.unpin(gone);
+        held.extend(others.into_iter().map(|other| other.join().unwrap()));
+        world.assert_marks();
+        held.sort_by_key(|pin| pin.entry);
+        assert!(held.windows(2).all(|pair| pair[0].entry < pair[1].entry), "{held:?}");
+        assert_eq!(world.readers.sharers().values().sum::<u64>(), 4);
+        held.into_iter().for_each(|pin| world.readers.unpin(pin));
         world.assert_free();
     });
 }
