@@ -131,7 +131,10 @@ impl<'txn> Backup<'txn> {
         new.file.sync_all().map_err(Error::io("syncing the backup"))?;
         check(new.temporary_path(), len, &mut progress)?;
         match new.appear(target.replaced.is_some()).map_err(Error::io("naming the backup"))? {
-            Some(_) => Ok(len),
+            Some(file) => {
+                file::unlock(&file);
+                Ok(len)
+            }
             None => Err(refused(io::ErrorKind::AlreadyExists, THERE)),
         }
     }
@@ -197,6 +200,12 @@ struct Target {
     path: PathBuf,
     /// The file that it is to replace. Its lock is held, so that nobody opens it meanwhile.
     replaced: Option<File>,
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        self.replaced.iter().for_each(file::unlock);
+    }
 }
 
 const THERE: &str = "there is a file already; choose another path, or replace it";

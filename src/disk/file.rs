@@ -41,8 +41,7 @@ impl FileStore {
 impl Drop for FileStore {
     fn drop(&mut self) {
         if self.process == std::process::id() {
-            // Closing releases it too, if this fails.
-            let _released = fs2::FileExt::unlock(&self.file);
+            unlock(&self.file);
         }
     }
 }
@@ -101,6 +100,12 @@ pub(crate) fn lock(file: &File, read_only: bool) -> Result<()> {
             _ => return Err(Error::io("locking the database")(error)),
         }
     }
+}
+
+/// Releases the lock. Closing does that, too, but for as long as a process that is being started has a copy of the descriptor.
+pub(crate) fn unlock(file: &File) {
+    // Where there are no locks, or it fails, closing is all there is.
+    let _released = fs2::FileExt::unlock(file);
 }
 
 /// Makes a new file appear under `path` with `bytes` in it, whole and durable or not at all. The file comes back open, and locked if
