@@ -48,14 +48,40 @@ pub struct CheckReport {
     pub problem_count: u64,
     /// How many of the problems are damage.
     pub damage_count: u64,
-    /// How many of the problems are what an interrupted commit leaves.
-    pub interrupted_count: u64,
+    /// What is left of a commit that a power cut has interrupted. It is no problem: all data of the commit that was opened is whole, and the next
+    /// commit takes the place of what is left. But damage to the newest commit or to a slot may look the same. So where there was no
+    /// power cut, it is that.
+    pub interrupted: Vec<Interrupted>,
+}
+
+/// Something that an interrupted commit has left, in a [`CheckReport`]. It displays as a line.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Interrupted {
+    /// A newer commit that the open has passed over.
+    PassedOver(PassedOver),
+    /// A meta slot that holds no commit.
+    Slot {
+        /// The page that the slot begins.
+        page: u64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+}
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Interrupted::PassedOver(passed_over) => write!(f, "interrupted: {passed_over}"),
+            Interrupted::Slot { page, what } => write!(f, "interrupted: page {page}: {what}"),
+        }
+    }
 }
 
 impl CheckReport {
-    /// Whether nothing is wrong, but for what an interrupted commit leaves: that is as it should be after a power cut.
+    /// Whether nothing is wrong.
     pub fn is_ok(&self) -> bool {
-        self.problem_count == self.interrupted_count
+        self.problem_count == 0
     }
 
     /// Whether one of the problems is damage. If not, everything that was stored is there and can be read.
@@ -75,14 +101,10 @@ pub enum ProblemKind {
     /// writer accepts. No version of this library writes such a file. Another program did, or a fault that came before the checksum was
     /// made. A [compact](crate::Backup) copy is free of most of it.
     Deviation,
-    /// What is left of a commit that a power cut has interrupted: a newer commit that the open has passed over, or a meta slot that holds
-    /// none. All data of the commit that was opened is whole, and the next commit takes the place of what is left. Damage to the newest
-    /// commit or to a slot may look the same, so where there was no power cut, it is that.
-    Interrupted,
 }
 
 /// Something that is wrong with a file. It displays as a line: the bucket or the catalog, the page and the path to it, and what
-/// is wrong, such as `bucket "users": page 56 (root 12 > 34 > 56): checksum mismatch`; if it is no damage, behind a word that says what it is.
+/// is wrong, such as `bucket "users": page 56 (root 12 > 34 > 56): checksum mismatch`; if it is a deviation, behind that word.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Problem {
@@ -101,11 +123,9 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.kind {
-            ProblemKind::Damage => "",
-            ProblemKind::Deviation => "deviation: ",
-            ProblemKind::Interrupted => "interrupted: ",
-        })?;
+        if self.kind == ProblemKind::Deviation {
+            f.write_str("deviation: ")?;
+        }
         match &self.bucket {
             Some(bucket) => write!(f, "bucket {bucket:?}: ")?,
             None if !self.path.is_empty() => f.write_str("catalog: ")?,
@@ -204,7 +224,7 @@ impl<'txn, F: FnMut(u64, u64) -> ControlFlow<()>> Audit<'txn, F> {
             problems: Vec::new(),
             problem_count: 0,
             damage_count: 0,
-            interrupted_count: 0,
+            interrupted: Vec::new(),
         };
         Audit {
             passed_over: txn.shared().passed_over.filter(|it| it.opened == txn.id()),
@@ -235,11 +255,11 @@ impl<'txn, F: FnMut(u64, u64) -> ControlFlow<()>> Audit<'txn, F> {
             self.report(ProblemKind::Deviation, page, &[], what.to_string());
         }
         if let Some(passed_over) = self.passed_over {
-            self.report(ProblemKind::Interrupted, None, &[], passed_over.to_string());
+            self.report.interrupted.push(Interrupted::PassedOver(passed_over));
         }
         for no in SLOT_PAGES {
             if let Some(what) = self.bad_slot(no) {
-                self.report(ProblemKind::Interrupted, Some(no), &[], what.to_string());
+                self.report.interrupted.push(Interrupted::Slot { page: no, what });
             }
             match self.slot(no, META_LEN..self.page_len) {
                 Ok(behind) => {
@@ -399,11 +419,9 @@ impl<'txn, F: FnMut(u64, u64) -> ControlFlow<()>> Audit<'txn, F> {
         let report = &mut self.report;
         report.problem_count += 1;
         report.damage_count += u64::from(kind == ProblemKind::Damage);
-        report.interrupted_count += u64::from(kind == ProblemKind::Interrupted);
         let of_kind = match kind {
             ProblemKind::Damage => report.damage_count,
-            ProblemKind::Deviation => report.problem_count - report.damage_count - report.interrupted_count,
-            ProblemKind::Interrupted => report.interrupted_count,
+            ProblemKind::Deviation => report.problem_count - report.damage_count,
         };
         if of_kind <= PROBLEMS_MAX {
             let bucket = self.bucket.as_deref().map(str::to_string);

@@ -105,7 +105,7 @@ mod page;
 mod tree;
 mod txn;
 
-pub use audit::{CheckReport, Problem, ProblemKind};
+pub use audit::{CheckReport, Interrupted, Problem, ProblemKind};
 pub use backup::Backup;
 pub use bucket::{Bucket, BucketMut, BucketStats, Cursor, Entry, EntryMut, Range};
 pub use database::{Database, PinnedSnapshot, ReaderLabel, Stats};

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{say_synced, seal_meta, seal_page, set, slots, u16_at, u64_at};
 use folio::disk::MemoryStore;
-use folio::{CheckReport, Database, Options, PageKind, ProblemKind, Verify};
+use folio::{CheckReport, Database, Interrupted, Options, PageKind, ProblemKind, Verify};
 
 const PAGE: usize = 4096;
 const DEEP_LEN: u64 = 40_000;
@@ -994,14 +994,12 @@ fn a_meta_slot_that_holds_no_commit() {
                 let disk = MemoryStore::with_image(&image);
                 let db = Options::new().open_store(&disk).unwrap();
                 let report = db.check().unwrap();
-                assert!(report.is_ok() && !report.is_damaged());
-                assert_eq!((report.problem_count, report.interrupted_count), (1, 1));
-                let problem = &report.problems[0];
-                assert_eq!((problem.kind, problem.page), (ProblemKind::Interrupted, Some((slot / PAGE) as u64)));
-                assert_eq!(problem.to_string(), format!("interrupted: page {}: {what}", slot / PAGE));
+                assert!(report.is_ok(), "{:#?}", report.problems);
+                assert_eq!(report.interrupted, [Interrupted::Slot { page: (slot / PAGE) as u64, what }]);
+                assert_eq!(report.interrupted[0].to_string(), format!("interrupted: page {}: {what}", slot / PAGE));
                 // The next commit takes its place.
                 db.exec(|txn| txn.bucket_mut("b")?.put("k", "x")).unwrap();
-                assert_eq!(db.check().unwrap().problem_count, 0);
+                assert!(db.check().unwrap().interrupted.is_empty());
             }
         }
     }
@@ -1018,13 +1016,13 @@ fn a_commit_that_was_passed_over() {
     image.flip(root);
     let db = Options::new().open_store(&MemoryStore::with_image(&image.0)).unwrap();
     let report = db.check().unwrap();
-    assert!(report.is_ok() && report.interrupted_count == 1);
+    assert!(report.is_ok() && report.interrupted.len() == 1);
     assert_eq!(
-        report.problems[0].to_string(),
+        report.interrupted[0].to_string(),
         "interrupted: transaction 3 was opened, not the newer transaction 4: not all of it is in the file, after a power cut in its commit or damage since"
     );
     db.exec(|txn| txn.bucket_mut("b")?.put("k", "x")).unwrap();
-    assert_eq!(db.check().unwrap().problem_count, 0);
+    assert!(db.check().unwrap().interrupted.is_empty());
     assert!(db.stats().unwrap().passed_over.is_some());
 }
 

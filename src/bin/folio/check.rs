@@ -31,6 +31,9 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<(), Failure> {
 
 /// Prints what a check found; that there is something is a failure.
 pub fn print(report: &CheckReport, out: &mut impl Write) -> Result<(), Failure> {
+    for interrupted in &report.interrupted {
+        writeln!(out, "{interrupted}")?;
+    }
     for problem in &report.problems {
         writeln!(out, "{problem}")?;
     }
@@ -84,6 +87,5 @@ pub fn summary(report: &CheckReport) -> String {
 
 /// Of a report without damage.
 fn deviations(report: &CheckReport) -> String {
-    let count = report.problem_count - report.interrupted_count;
-    counted(count, "deviation from the format", "deviations from the format")
+    counted(report.problem_count, "deviation from the format", "deviations from the format")
 }
