@@ -625,8 +625,8 @@ fn tears_that_complement_each_other_bring_nothing_back() {
         options: Options::new().max_size(64 * 4096),
         seen: HashSet::new(),
         states: 0,
-        exhaustive: if is_deep { 12 } else { 5 },
-        third: if is_deep { 4 } else { 100 },
+        exhaustive: if is_deep { 8 } else { 5 },
+        third: if is_deep { 20 } else { 100 },
     };
     // With each commit the records in the meta grow by four words: those of the 11th reach into its second sector, those of the 27th into
     // the third, and with the 122nd they go to a page of the space log.
@@ -639,7 +639,7 @@ fn tears_that_complement_each_other_bring_nothing_back() {
     }
     println!("{} states of small commits", tears.states);
     tears.options = Options::new().max_size(4 << 20);
-    tears.exhaustive = if is_deep { 10 } else { 3 };
+    tears.exhaustive = if is_deep { 5 } else { 3 };
     for length in if is_deep { 0..40 } else { 9..12 } {
         tears.run(length, &[Way::Large, Way::Large]);
         tears.run(length, &[Way::Large, Way::Small]);
