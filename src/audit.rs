@@ -16,7 +16,6 @@ use std::{fmt, io, thread};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::bucket::{self, NAME_MAX, NOT_UTF8};
-use crate::disk::store::Store;
 use crate::error::Result;
 use crate::inspect::{PageKind, PageMap, PageRun};
 use crate::page::large::LargeRef;
@@ -26,11 +25,11 @@ use crate::page::space_log::{Extent, LogPage};
 use crate::page::{self, BucketRecord, PageNo, SLOT_PAGES, TxnId};
 use crate::tree::check::{Auditor, born_too_late, check, describe};
 use crate::tree::{Pages, Tree};
-use crate::txn::PageSource;
 use crate::txn::extents::ExtentSet;
 use crate::txn::read::ReadTxn;
 use crate::txn::recover::PassedOver;
 use crate::txn::space::Space;
+use crate::txn::{PageSource, Shared};
 
 /// What [`Database::check`](crate::Database::check) found.
 #[derive(Clone, Debug)]
@@ -192,7 +191,7 @@ pub(crate) fn page_map(
 struct Audit<'txn, F> {
     /// While nothing has been committed since the open.
     passed_over: Option<PassedOver>,
-    store: &'txn dyn Store,
+    shared: &'txn Shared,
     source: PageSource<'txn>,
     txn: TxnId,
     catalog: Tree,
@@ -228,7 +227,7 @@ impl<'txn, F: FnMut(u64, u64) -> ControlFlow<()>> Audit<'txn, F> {
         };
         Audit {
             passed_over: txn.shared().passed_over.filter(|it| it.opened == txn.id()),
-            store: &*txn.shared().store,
+            shared: txn.shared(),
             source: txn.source(),
             txn: txn.id(),
             catalog: txn.catalog(),
@@ -275,27 +274,35 @@ impl<'txn, F: FnMut(u64, u64) -> ControlFlow<()>> Audit<'txn, F> {
 
     /// Why a slot holds no commit. A writer may be writing it: then it is different the next time.
     fn bad_slot(&self, no: u64) -> Option<&'static str> {
-        let mut before = Vec::new();
+        let (mut before, _) = self.read_bad_slot(no)?;
+        if let Some(seen) = self.shared.while_nobody_writes(|| self.read_bad_slot(no)) {
+            return seen.map(|(_, what)| what);
+        }
         loop {
-            // Where it cannot be read, that is told of the bytes behind it.
-            let bytes = self.slot(no, 0..META_LEN).ok()?;
-            let what = match Meta::read(bytes.first_chunk().expect("as many bytes as a meta has")) {
-                Slot::Good(_) => return None,
-                Slot::Foreign => "a meta slot that holds no commit; the other one does",
-                Slot::Damaged | Slot::Version { .. } => "a meta slot that fails its checksum; the other one does not",
-            };
+            thread::sleep(SLOT_PAUSE);
+            let (bytes, what) = self.read_bad_slot(no)?;
             if bytes == before {
                 return Some(what);
             }
             before = bytes;
-            thread::sleep(SLOT_PAUSE);
         }
+    }
+
+    /// The bytes of a slot that holds no commit, and why. One that cannot be read is told of with the bytes behind it.
+    fn read_bad_slot(&self, no: u64) -> Option<(Vec<u8>, &'static str)> {
+        let bytes = self.slot(no, 0..META_LEN).ok()?;
+        let what = match Meta::read(bytes.first_chunk().expect("as many bytes as a meta has")) {
+            Slot::Good(_) => return None,
+            Slot::Foreign => "a meta slot that holds no commit; the other one does",
+            Slot::Damaged | Slot::Version { .. } => "a meta slot that fails its checksum; the other one does not",
+        };
+        Some((bytes, what))
     }
 
     /// Bytes of a page that begins with a meta slot: the one kind of page that is never read through the map.
     fn slot(&self, no: u64, range: Range<usize>) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; range.len()];
-        self.store.read_at(&mut bytes, no * self.page_len as u64 + range.start as u64)?;
+        self.shared.store.read_at(&mut bytes, no * self.page_len as u64 + range.start as u64)?;
         Ok(bytes)
     }
 

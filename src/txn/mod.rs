@@ -356,6 +356,12 @@ impl Shared {
         is_current.then(|| seat.space.as_ref().map_or_else(Vec::new, |space| space.pending.extents().collect()))
     }
 
+    /// Runs `f` while no transaction writes; `None` if one does.
+    pub(crate) fn while_nobody_writes<T>(&self, f: impl FnOnce() -> T) -> Option<T> {
+        let _seat = self.writer.lock(WaitFor::Nobody).ok().flatten()?;
+        Some(f())
+    }
+
     /// Makes everything committed durable.
     pub(crate) fn sync(&self, wait_for: WaitFor) -> Result<()> {
         let Some(mut writer) = self.lock_writer(wait_for)? else { return Ok(()) };
